@@ -1,0 +1,45 @@
+# Every target sets up what it needs (tools/bootstrap: nothing to do when all is there).
+#
+# PYTHON: which Python, such as 3.15; empty: the one that tools/bootstrap finds.
+# ARGS:   more arguments for pytest, the demo or the benchmark: make test ARGS="-k map"
+# Both are taken from make's command line only, not from the environment.
+PYTHON :=
+ARGS :=
+
+# Relative, so that the checkout's path may have spaces.
+VENV = .venv/$(or $(PYTHON),default)
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test lint format bench clean
+
+help: ## this list
+	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
+	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s%s\n", $$1, $$2 }'
+
+bootstrap: ## bring Python, the environment and the tools
+	@tools/bootstrap $(if $(PYTHON),--python $(PYTHON)) </dev/null
+
+demo: bootstrap ## measure the standard library's own source, on every core
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+test: bootstrap ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: bootstrap ## check style, types and shell scripts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/shellcheck tools/bootstrap .ci/run
+
+format: bootstrap ## bring the source into its format
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: bootstrap ## compare with the standard library's pools
+	@$(BIN)/python -m interpool bench $(ARGS)
+
+clean: ## remove all that was made here: environments, Pythons, caches
+	rm -rf .venv .python build dist htmlcov .coverage .coverage.* \
+	    .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
