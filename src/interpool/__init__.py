@@ -1,0 +1,22 @@
+"""CPU-bound Python on every core of one process, behind the interface of `concurrent.futures`.
+
+from interpool import InterpreterPoolExecutor
+
+with InterpreterPoolExecutor() as pool:
+    squares = list(pool.map(lambda n: n * n, range(10)))
+"""
+
+from interpool._errors import BrokenInterpreterPool, RemoteError, TransferError
+from interpool._executor import InterpreterPoolExecutor
+from interpool._future import Future
+
+__all__ = [
+    "BrokenInterpreterPool",
+    "Future",
+    "InterpreterPoolExecutor",
+    "RemoteError",
+    "TransferError",
+    "__version__",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,186 @@
+"""What crosses between interpreters, in both directions, as bytes.
+
+A message is `marshal` of `(key, definition, kind, payload)`: the function, and the arguments either
+as they are, where marshal carries each exactly, or as a pickle. marshal is part of every
+interpreter and faster than pickle; a worker whose tasks never need a pickle never imports it.
+
+Errors are staged: each names the function or the argument that cannot be sent, and why.
+"""
+
+import io
+import marshal
+import pickle
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from interpool import _functions, _remote
+from interpool._errors import TransferError
+from interpool._failures import Failure
+
+_is_plain_set: Final = _remote.PLAIN_TYPES.issuperset
+
+
+class Pickler(pickle.Pickler):
+    """Pickles functions by value where a worker cannot import them."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, 5)
+        self._namespaces: dict[int, _functions.Namespace] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce functions, modules and their globals; leave the rest to pickle."""
+        kind = type(obj)
+        if kind is types.FunctionType:
+            if _functions.is_referable(obj):
+                return NotImplemented
+            return _functions.reduce_function(obj, self._namespace_of(obj))
+        if kind is _functions.Namespace:
+            return _remote.make_namespace, (obj.name,)
+        if kind is types.ModuleType:
+            if not _functions.is_importable(obj.__name__):
+                message = f"a worker cannot import the module {obj.__name__!r}"
+                raise pickle.PicklingError(message)
+            return _remote.import_module, (obj.__name__,)
+        if issubclass(kind, type) and not _functions.is_referable(obj):
+            message = (
+                f"a worker cannot import the class {obj.__qualname__!r} from {obj.__module__!r}: "
+                "define it in a module of its own"
+            )
+            raise pickle.PicklingError(message)
+        return NotImplemented
+
+    def _namespace_of(self, function: types.FunctionType) -> _functions.Namespace:
+        found = self._namespaces.get(id(function.__globals__))
+        if found is None:
+            found = _functions.Namespace(function.__module__ or "__main__")
+            self._namespaces[id(function.__globals__)] = found
+        return found
+
+
+def dumps(obj: Any) -> bytes:
+    """Pickle an object for a worker."""
+    file = io.BytesIO()
+    Pickler(file).dump(obj)
+    return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function ready to be sent with any arguments: described once, for one `submit` or `map`."""
+
+    name: str
+    definition: _functions.Definition
+
+    @classmethod
+    def of(cls, fn: Callable[..., Any]) -> Call:
+        """Describe a function.
+
+        Raises:
+            TransferError: if it cannot be sent.
+        """
+        name = getattr(fn, "__qualname__", None) or f"{type(fn).__qualname__} object"
+        try:
+            return cls(name, _functions.define(fn, dumps))
+        except Exception as error:
+            message = f"The function {name} cannot be sent to a worker: {_reason(error)}"
+            raise TransferError(message) from error
+
+    def message(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """The message that asks for `fn(*args, **kwargs)`.
+
+        Raises:
+            TransferError: if an argument cannot be sent.
+        """
+        if _is_plain_set(map(type, args)) and (
+            not kwargs
+            or (_is_plain_set(map(type, kwargs.values())) and _is_plain_set(map(type, kwargs)))
+        ):
+            return marshal.dumps((*self.definition, _remote.CALL_PLAIN, (args, dict(kwargs))))
+        try:
+            payload = dumps((args, dict(kwargs)))
+        except Exception as error:
+            raise self._explain(error, args, kwargs) from error
+        return marshal.dumps((*self.definition, _remote.CALL_PICKLED, payload))
+
+    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> bytes:
+        """The message that asks for `[fn(*args) for args in items]`.
+
+        Raises:
+            TransferError: if an argument cannot be sent.
+        """
+        if all(_is_plain_set(map(type, args)) for args in items):
+            return marshal.dumps((*self.definition, _remote.EACH_PLAIN, list(items)))
+        try:
+            payload = dumps(list(items))
+        except Exception as error:
+            for args in items:  # the first item that fails alone is the culprit
+                self.message(args, {})
+            raise self._explain(error, (), {}) from error
+        return marshal.dumps((*self.definition, _remote.EACH_PICKLED, payload))
+
+    def _explain(
+        self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> TransferError:
+        """An error that names the first argument that cannot be sent by itself."""
+        named: list[tuple[object, Any]] = [*enumerate(args, 1), *kwargs.items()]
+        for name, value in named:
+            try:
+                dumps(value)
+            except Exception as own:
+                return TransferError(
+                    f"Argument {name!r} of {self.name} ({type(value).__qualname__}) cannot be sent "
+                    f"to a worker: {_reason(own)}"
+                )
+        return TransferError(f"The arguments of {self.name} cannot be sent: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+# --- Coming back ---------------------------------------------------------------------------------
+
+
+def load_result(data: bytes) -> Any:
+    """Load a task's result.
+
+    Raises:
+        TransferError: if it does not load here.
+    """
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        message = f"The task's result came back and cannot be rebuilt here: {_reason(error)}"
+        raise TransferError(message) from error
+
+
+class Chunk:
+    """The outcomes of a chunk's items, in order."""
+
+    __slots__ = ("_failures", "_values")
+
+    def __init__(self, values: list[Any], failures: Mapping[int, Any]) -> None:
+        self._values = values
+        self._failures = failures
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def take(self, index: int) -> Any:
+        """The value of an item, given away: it is kept here no longer; or its exception raised."""
+        if index in self._failures:
+            raise Failure.from_frame(self._failures[index]).as_exception()
+        value, self._values[index] = self._values[index], None
+        return value
+
+
+def load_chunk(kind: int, payload: Any, failures: Mapping[int, Any]) -> Chunk:
+    """Load the outcomes of a chunk.
+
+    Raises:
+        TransferError: if they do not load here.
+    """
+    values = load_result(payload) if kind == _remote.VALUE_PICKLED else payload
+    return Chunk(values, failures)

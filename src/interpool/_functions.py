@@ -1,0 +1,214 @@
+"""How a callable is described to a worker.
+
+By reference where a worker can import it, by value otherwise:
+
+* a function, builtin or class that its module holds under its own name, in a module that the import
+  system finds again: module and name;
+* a function without closure that uses no globals but builtins: its code object, which needs nothing
+  in the worker that a bare interpreter lacks;
+* a function that uses globals or cells: pickled, with those it uses as they are at that submit,
+  transitively; so a script is never run a second time;
+* any other callable: pickled.
+
+A definition goes with every message that needs it, and the worker keeps what it built under the
+definition's key, so nothing has to be remembered of what a worker knows.
+"""
+
+import functools
+import itertools
+import marshal
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from interpool import _remote
+
+type Definition = tuple[int, bytes]
+"""A key (0: not to be kept) and the marshalled form that `_remote.build` reads."""
+
+# Keys in use at a time. Losing one costs a worker one more building. The number is arbitrary.
+_KEYS_KEPT: Final = 1024
+_REFERABLE: Final = (types.FunctionType, types.BuiltinFunctionType, type)
+
+_numbers = itertools.count(1)
+_keys: dict[bytes, int] = {}
+
+
+def key_of(form: bytes) -> int:
+    """The key of a form: the same for the same bytes, never the same for others."""
+    key = _keys.get(form)
+    if key is None:
+        if len(_keys) >= _KEYS_KEPT:
+            _keys.clear()
+        key = _keys[form] = next(_numbers)
+    return key
+
+
+# --- By reference --------------------------------------------------------------------------------
+
+
+def is_importable(name: str) -> bool:
+    """Whether a worker can import the loaded module of that name.
+
+    A module that was made by hand, or by a loader that workers do not have, is in `sys.modules` and
+    nowhere else. `__main__` is never imported: its code is sent, not run again.
+    """
+    if name == _remote.__name__:
+        return True  # every worker has it from its first moment
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if spec is None or name in {"__main__", "__mp_main__"}:
+        return False
+    return _is_found(name, spec.origin, tuple(map(str, sys.path)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_found(name: str, origin: str | None, _path: tuple[str, ...]) -> bool:
+    """Whether the finders find a module anew, in the same place. `_path` is there for the cache."""
+    if origin in {"built-in", "frozen"}:
+        return True
+    parent, _, _ = name.rpartition(".")
+    search = None
+    if parent:
+        package = sys.modules.get(parent)
+        search = getattr(package, "__path__", None)
+        if search is None or not is_importable(parent):
+            return False
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        found = find_spec(name, search) if find_spec is not None else None
+        if found is not None:
+            return bool(found.origin == origin)
+    return False
+
+
+def is_referable(obj: Any) -> bool:
+    """Whether `module.qualname` gives this very object here and, so far as one can see, there."""
+    name, qualname = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
+    if not isinstance(name, str) or not isinstance(qualname, str):
+        return False
+    found: Any = sys.modules.get(name)
+    for attribute in qualname.split("."):
+        found = getattr(found, attribute, None)
+    return found is obj and is_importable(name)
+
+
+# --- By value ------------------------------------------------------------------------------------
+
+
+class _GlobalNames:
+    """The global names that code objects use, nested ones included; kept while the code lives."""
+
+    def __init__(self) -> None:
+        # By identity: code objects compare by value, which is slow and may confuse two of them.
+        self._known: dict[int, tuple[weakref.ref[types.CodeType], tuple[str, ...]]] = {}
+
+    def of(self, code: types.CodeType) -> tuple[str, ...]:
+        """The names, in no particular order."""
+        identity = id(code)
+        entry = self._known.get(identity)
+        if entry is None or entry[0]() is not code:
+            forget = weakref.ref(code, lambda _: self._known.pop(identity, None))
+            entry = self._known[identity] = (forget, tuple(set(_used_names(code))))
+        return entry[1]
+
+
+def _used_names(code: types.CodeType) -> Iterator[str]:
+    # co_names holds attributes too: a global of the same name then goes along without need, which
+    # costs its size; reading the instructions instead would cost every function their decoding.
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _used_names(constant)
+
+
+global_names_of: Final = _GlobalNames().of
+
+_ATTRIBUTES: Final = ("__defaults__", "__kwdefaults__", "__qualname__", "__module__", "__doc__")
+
+
+def _attributes_of(function: types.FunctionType) -> dict[str, Any]:
+    """What a function has beside code, globals and cells."""
+    return {name: getattr(function, name) for name in _ATTRIBUTES} | vars(function)
+
+
+def used_globals(function: types.FunctionType) -> dict[str, Any]:
+    """The globals that a function uses, as they are now."""
+    namespace = function.__globals__
+    return {
+        name: namespace[name] for name in global_names_of(function.__code__) if name in namespace
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in _remote.PLAIN_TYPES
+
+
+def _code_form(function: types.FunctionType) -> bytes | None:
+    """The form of a function that needs no pickle in the worker, or None."""
+    if function.__closure__ is not None or function.__dict__:
+        return None
+    namespace = function.__globals__
+    if any(name in namespace for name in global_names_of(function.__code__)):
+        return None
+    attributes = _attributes_of(function)
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    if not all(map(_is_plain, defaults)):
+        return None
+    parts = (_remote.BY_CODE, function.__code__, function.__module__, function.__name__, attributes)
+    return marshal.dumps(parts)
+
+
+class Namespace:
+    """Stands for one globals dict in a pickle, so that functions that share it share a new one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def reduce_function(function: types.FunctionType, namespace: Namespace) -> tuple[Any, ...]:
+    """How a function is pickled by value; what may refer back to it is filled in afterwards."""
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append((True, cell.cell_contents))
+        except ValueError:  # empty: a variable that is not bound yet
+            cells.append((False, None))
+    code = marshal.dumps(function.__code__)
+    state = (_attributes_of(function), used_globals(function), cells)
+    return (
+        _remote.make_function,
+        (code, namespace, function.__name__, len(cells)),
+        state,
+        None,
+        None,
+        _remote.fill_function,
+    )
+
+
+def define(callable_: Callable[..., Any], dumps: Callable[[Any], bytes]) -> Definition:
+    """Describe a callable to workers.
+
+    Args:
+        callable_: what is to be called there.
+        dumps: the codec's pickler, for what needs it.
+
+    Raises:
+        Exception: whatever `dumps` raises.
+    """
+    if type(callable_) in _REFERABLE and is_referable(callable_):
+        form = marshal.dumps(
+            (
+                _remote.BY_REFERENCE,
+                callable_.__module__,
+                callable_.__qualname__,
+            )
+        )
+        return key_of(form), form
+    if isinstance(callable_, types.FunctionType):
+        form = _code_form(callable_) or marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))
+        return key_of(form), form
+    # An object with state: built anew for every task, as every argument is.
+    return 0, marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))

@@ -1,0 +1,64 @@
+"""The future of a task, with the answers that only the engine knows."""
+
+import concurrent.futures
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interpool._engine import Engine
+
+
+class Stage(enum.Enum):
+    """Where a task is. It only moves down this list; the engine's lock covers the moves."""
+
+    WAITING = enum.auto()  # in the backlog, its message still here
+    SENT = enum.auto()  # in the task queue, or taken by a worker
+    ANSWERED = enum.auto()  # its outcome is here and being set
+    WITHDRAWN = enum.auto()  # cancelled before any worker took it
+
+
+class Future[T](concurrent.futures.Future[T]):
+    """A `concurrent.futures.Future` whose task is, or will be, in a worker's interpreter.
+
+    It behaves as a `ThreadPoolExecutor`'s: `cancel()` succeeds exactly until a worker takes the
+    task, and `running()` is true exactly while a worker has it.
+
+    Thread-safety: every method may be called from any thread.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, engine: Engine, message: bytes | None) -> None:
+        super().__init__()
+        self._engine = engine
+        self._stage = Stage.WAITING
+        self._message = message  # dropped when it is sent
+        self._position = 0  # in the task queue, once sent
+
+    def cancel(self) -> bool:
+        """Cancel the task if no worker has taken it; return whether it is cancelled."""
+        if self.done():
+            return super().cancel()
+        if not self._engine.withdraw(self):
+            return self._stage is Stage.WITHDRAWN and super().cancel()
+        return self.settle_withdrawn()
+
+    def settle_withdrawn(self) -> bool:
+        """Tell waiters and callbacks of a task that the engine has withdrawn. Always true."""
+        super().cancel()
+        # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
+        self.set_running_or_notify_cancel()
+        return True
+
+    def running(self) -> bool:
+        """Return whether a worker is running the task now."""
+        return not self.done() and self._engine.is_running(self)
+
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], Any]) -> None:
+        """Call `fn(future)` when the task ends, or now if it has; as in `concurrent.futures`.
+
+        Callbacks are called in the order in which they were added, in a thread in which they may
+        block: a callback that waits for other futures of the pool does not keep them from ending.
+        """
+        super().add_done_callback(lambda _: self._engine.call_back(self, fn))

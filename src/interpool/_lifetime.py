@@ -1,0 +1,61 @@
+"""Which pools are open in this interpreter, and what becomes of them when it exits or forks."""
+
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from interpool._engine import Engine
+
+AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
+_AFTER_FORK: Final = "cannot schedule new futures: this pool belongs to the parent process"
+
+_lock = threading.Lock()
+_engines: set[Engine] = set()
+_exiting = False
+
+
+def remember(engine: Engine) -> None:
+    """List a pool that has opened its channels.
+
+    Raises:
+        RuntimeError: if the interpreter is exiting.
+    """
+    with _lock:
+        if _exiting:
+            raise RuntimeError(AFTER_EXIT)
+        _engines.add(engine)
+
+
+def forget(engine: Engine) -> None:
+    """Take a pool that has finished off the list."""
+    with _lock:
+        _engines.discard(engine)
+
+
+def _at_exit() -> None:
+    """Let every pool finish what it was given, as the pools of `concurrent.futures` do."""
+    global _exiting  # noqa: PLW0603 - the state of this module
+    with _lock:
+        _exiting = True
+        engines = list(_engines)
+    for engine in engines:
+        engine.close(refusal=AFTER_EXIT)
+    for engine in engines:
+        engine.join()
+
+
+def _after_fork_in_child() -> None:
+    """Disown the parent's pools: their threads and interpreters do not exist in this process."""
+    global _lock  # noqa: PLW0603 - the state of this module
+    _lock = threading.Lock()
+    for engine in _engines:
+        engine.disown(_AFTER_FORK)
+    _engines.clear()
+
+
+# Before non-daemon threads are joined, as `concurrent.futures.thread` does it and for its reason:
+# an isolated interpreter, where a pool may live too, has no daemon threads. `atexit` would be late.
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

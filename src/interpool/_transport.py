@@ -1,0 +1,152 @@
+"""What lies between the main interpreter and its workers: queues, a doorbell, a pipe for results.
+
+It guarantees:
+
+* **A task is taken once.** Every worker takes from one queue, so no task waits behind a slow one
+  while another worker idles; what is still in the queue can be taken back.
+* **No wake-up is lost and none is wasted.** Workers that are about to sleep announce themselves in
+  the sleepers queue, then look at the task queue once more. Main puts tasks first and looks at the
+  announcements afterwards, ringing the doorbell once for each that it takes back. Where nobody
+  sleeps there is no system call.
+* **Nothing leaks** (cp#118302). What `_interpqueues` carries by reference is released by a pending
+  call in the interpreter that put it; the list of those holds 300, and what does not fit leaks.
+  From main, only what waits in a task queue can pile up there: whenever main puts, it is running
+  bytecode and so has run, or is about to run, all calls pending for what was taken before. Hence
+  `_ROOM` bounds the items waiting in all queues of this interpreter together. From a worker, only
+  results too large for the pipe go by reference, and `_IN_FLIGHT` bounds those not yet read.
+* **Nothing dangles** (cp#146428). A result is copied before the interpreter that made it may end:
+  by the kernel, or by `get` in the bulk queue, which removes what a gone interpreter left.
+
+The owner's lock covers everything but `read`, which has one caller at a time. Descriptors are
+closed only when no worker is left that could use them.
+"""
+
+import _interpqueues
+import contextlib
+import marshal
+import os
+from typing import Any, Final
+
+from interpool import _remote
+
+type Frame = tuple[int, int, Any]
+"""`(subject, kind, payload)`: of a task or a worker, as `_remote` lists the kinds."""
+
+# Items waiting in the task queues of all pools of this interpreter together: far enough below 300
+# that other users of pending calls (signals, queues of the user's own) find room beside them.
+_ROOM: Final = 128
+# Tasks sent and not yet answered, for each pool: those waiting plus a worker's unread results. A
+# pool of more than 128 workers gets one more for each, so that every worker can have one.
+_IN_FLIGHT: Final = 256
+_READ_SIZE: Final = 1 << 16  # bytes; a pipe's capacity on Linux, so one read takes all there is
+
+_open: set[Transport] = set()
+
+
+class Transport:
+    """The channels of one pool."""
+
+    def __init__(self) -> None:
+        self._tasks, self._sleepers, self._starved, self._bulk = self._queues = tuple(
+            _remote.create_queue() for _ in range(4)
+        )
+        for queue in self._queues:
+            _interpqueues.bind(queue)
+        self._bell_out, self._bell_in = os.pipe()
+        self._results_out, self._results_in = os.pipe()
+        self._unread = b""
+        self._puts = 0
+        _open.add(self)
+
+    @property
+    def worker_ends(self) -> tuple[tuple[int, ...], tuple[int, int]]:
+        """What a worker needs: the ids of the queues, and its descriptors."""
+        return self._queues, (self._bell_out, self._results_in)
+
+    # --- to the workers --------------------------------------------------------------------------
+
+    def has_room(self, in_flight: int, workers: int) -> bool:
+        """Whether one more task may be put, `in_flight` being unanswered now."""
+        room = max(1, _ROOM // len(_open))
+        bound = max(_IN_FLIGHT, workers + _ROOM)
+        return in_flight < bound and _interpqueues.get_count(self._tasks) < room
+
+    def put(self, task: int, message: bytes) -> int:
+        """Put a task into the queue; return its position, for `is_taken`."""
+        _remote.put(self._tasks, (task, message))
+        self._puts += 1
+        return self._puts
+
+    def put_stop(self) -> None:
+        """Tell one worker, whichever takes it, to leave its loop when all before it is taken."""
+        _remote.put(self._tasks, _remote.STOP)
+        self._puts += 1
+
+    def ask_for_more(self) -> None:
+        """Let the next worker that finds the queue empty send `HUNGRY`."""
+        if not _interpqueues.get_count(self._starved):
+            _remote.put(self._starved, 0)
+
+    def ring(self) -> None:
+        """Wake as many sleepers as there are items waiting, or all there are."""
+        rings = 0
+        for _ in range(_interpqueues.get_count(self._tasks)):
+            if _remote.take(self._sleepers) is None:
+                break
+            rings += 1
+        if rings:
+            os.write(self._bell_in, bytes(rings))
+
+    def is_taken(self, position: int) -> bool:
+        """Whether a worker has taken the item of that position; the queue keeps their order."""
+        return position <= self._puts - _interpqueues.get_count(self._tasks)
+
+    def recall(self) -> tuple[list[tuple[int, bytes]], int]:
+        """Take back all that no worker has taken yet: the tasks in their order, and how many stops.
+
+        The caller puts back what it wants kept, stops last, and rings: workers may have gone to
+        sleep meanwhile.
+        """
+        tasks = []
+        stops = 0
+        while (item := _remote.take(self._tasks)) is not None:
+            if item == _remote.STOP:
+                stops += 1
+            else:
+                tasks.append(item)
+        return tasks, stops
+
+    # --- from the workers ------------------------------------------------------------------------
+
+    def read(self) -> list[Frame]:
+        """Wait for frames and return all there are, in the order in which they were sent."""
+        data = self._unread + os.read(self._results_out, _READ_SIZE)
+        frames = []
+        start, header = 0, _remote.HEADER
+        while (body := start + header) <= len(data):
+            size = int.from_bytes(data[start:body], "little")
+            if size:
+                if body + size > len(data):
+                    break
+                frames.append(marshal.loads(data[body : body + size]))
+            else:
+                # Put before its notice was written, so it is there.
+                frames.append(marshal.loads(_interpqueues.get(self._bulk)[0]))
+            start = body + size
+        self._unread = data[start:]
+        return frames
+
+    def post(self, subject: int, kind: int, payload: Any = None) -> None:
+        """Send a frame from the main interpreter, so that one place hears of everything."""
+        frame = marshal.dumps((subject, kind, payload))
+        os.write(self._results_in, len(frame).to_bytes(_remote.HEADER, "little") + frame)
+
+    def close(self) -> None:
+        """Give everything back. No worker may be left, and no other call may come after."""
+        _open.discard(self)
+        for fd in (self._bell_out, self._bell_in, self._results_out, self._results_in):
+            os.close(fd)
+        for queue in self._queues:
+            # Another interpreter may release the last reference of its own accord.
+            with contextlib.suppress(Exception):
+                _interpqueues.release(queue)

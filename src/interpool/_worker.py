@@ -1,0 +1,120 @@
+"""One worker from outside: the thread that owns its interpreter, from creation to end.
+
+The interpreter runs its loop in a thread of its own (`_remote.Loop`), so that it stays enterable
+from outside; an interpreter whose `__main__` is running refuses a second `exec`. The host thread
+creates it, starts that loop, sleeps until the loop's last frame has been read, and ends it. The
+order matters: an interpreter may end only when its thread is gone, and its thread only when its
+last result has been copied.
+"""
+
+import _interpreters
+import functools
+import importlib.machinery
+import marshal
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import interpool
+from interpool import _remote
+
+if TYPE_CHECKING:
+    from interpool._transport import Transport
+
+# Runs in a new interpreter's __main__, which it leaves as it was.
+_BOOT: Final = """\
+import marshal, sys
+module = type(sys)("interpool._remote")
+module.__file__, code, settings = marshal.loads(boot)
+sys.modules[module.__name__] = module
+exec(marshal.loads(code), module.__dict__)
+del marshal, sys, boot, code
+try:
+    module.start(*settings)
+finally:
+    del module, settings
+"""
+_REMOTE: Final = "interpool._remote"
+_JOIN: Final = """__import__("sys").modules["interpool._remote"].join()"""
+
+
+@functools.cache
+def _remote_code() -> tuple[str, bytes]:
+    """The file and the marshalled code of `_remote`, from its byte code where there is some."""
+    # Found anew, for in a worker, where a pool may live too, the loaded module has no spec.
+    spec = importlib.machinery.PathFinder.find_spec(_REMOTE, interpool.__path__)
+    loader: Any = spec and spec.loader  # of source files or of a zip archive: both give the code
+    return str(_remote.__file__), marshal.dumps(loader.get_code(_REMOTE))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every worker of a pool starts with."""
+
+    name_prefix: str
+    preload: tuple[str, ...]
+    initializer: bytes | None  # a message, encoded when the pool was made
+
+
+class Worker:
+    """A worker: its number, its interpreter and the host thread that owns it."""
+
+    def __init__(self, number: int, settings: Settings, transport: Transport) -> None:
+        self.number = number
+        self.dismissed = False  # a stop was put for it (or for another: whoever takes it)
+        self._settings = settings
+        self.transport = transport
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._host, name=f"{settings.name_prefix}_{number}")
+
+    def start(self) -> None:
+        """Start the host thread, which makes the interpreter.
+
+        Raises:
+            RuntimeError: if the system gives no thread.
+        """
+        self._thread.start()
+
+    def release(self) -> None:
+        """Let the host end the interpreter: its loop's last frame has been read."""
+        self._ended.set()
+
+    def join(self) -> None:
+        """Wait until the host thread is gone."""
+        self._thread.join()
+
+    def _host(self) -> None:
+        """Create, wait, end. Whatever happens, `GONE` is the last that is heard of it."""
+        try:
+            interpreter = _interpreters.create("isolated", reqrefs=False)
+            try:
+                self._boot(interpreter)
+                self._ended.wait()
+                _interpreters.exec(interpreter, _JOIN)
+            finally:
+                _interpreters.destroy(interpreter)
+        except BaseException as error:
+            self.transport.post(self.number, _remote.UNSTARTED, _remote.describe(error, "start"))
+        finally:
+            self.transport.post(self.number, _remote.GONE)
+
+    def _boot(self, interpreter: int) -> None:
+        settings = self._settings
+        boot = marshal.dumps(
+            (
+                *_remote_code(),
+                (
+                    self.number,
+                    self.transport.worker_ends,
+                    self._thread.name,
+                    list(map(str, sys.path)),
+                    settings.preload,
+                    settings.initializer,
+                ),
+            )
+        )
+        failure = _interpreters.exec(interpreter, _BOOT, {"boot": boot})
+        if failure is not None:
+            message = f"the worker's own code failed: {failure.formatted}\n{failure.errdisplay}"
+            raise RuntimeError(message)

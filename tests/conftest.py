@@ -1,0 +1,57 @@
+"""What every test is held to: threads, interpreters, descriptors, processes are as before."""
+
+import _interpreters
+import gc
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support import Gate
+
+
+def _interpreter_ids() -> set[int]:
+    return {entry[0] for entry in _interpreters.list_all()}
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found[link.name] = str(link.readlink())
+        except OSError:  # the descriptor of this very listing
+            continue
+    return {fd: target for fd, target in found.items() if not target.startswith("/proc/")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Compare what there is of each kind before and after the test."""
+    threads = set(threading.enumerate())
+    interpreters = _interpreter_ids()
+    descriptors = _descriptors()
+    children = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    gc.collect()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(10)  # pools that nobody holds end by themselves: this is where they may
+    assert set(threading.enumerate()) - threads == set()
+    assert _interpreter_ids() - interpreters == set()
+    assert {fd: to for fd, to in _descriptors().items() if fd not in descriptors} == {}
+    assert {c.pid for c in psutil.Process().children(recursive=True)} - children == set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that tasks wait at, in any interpreter, until the test opens it."""
+    with Gate() as made:
+        yield made
+
+
+@pytest.fixture
+def arrivals() -> Iterator[Gate]:
+    """A second gate, through which tasks tell the test that they have begun."""
+    with Gate() as made:
+        yield made

@@ -1,0 +1,229 @@
+"""The executor's own surface: options, on-demand start, threads that wait, asyncio."""
+
+import asyncio
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from interpool import BrokenInterpreterPool, InterpreterPoolExecutor, TransferError, _cpu
+from support import PATIENCE, Gate, add, arrive_and_pass, identity, interpreter, pass_through
+
+
+def test_it_is_a_thread_pool_executor_with_none_of_its_state() -> None:
+    pool = InterpreterPoolExecutor(3)
+    assert isinstance(pool, ThreadPoolExecutor)
+    assert set(vars(pool)) == {"_engine", "_max_workers"}
+
+
+def test_max_workers_defaults_to_the_cores_that_may_be_used() -> None:
+    assert InterpreterPoolExecutor()._max_workers == _cpu.available_cores()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("fallback", "error"),
+        ("timeout", 1.0),
+        ("retries", 1),
+        ("max_tasks_per_worker", 1),
+        ("shared", {}),
+    ],
+)
+def test_options_of_later_issues_are_refused_not_ignored(option: str, value: Any) -> None:
+    with pytest.raises(NotImplementedError, match=option):
+        InterpreterPoolExecutor(**{option: value})
+
+
+def test_fallback_is_one_of_two() -> None:
+    with pytest.raises(ValueError, match="fallback must be 'process' or 'error', not 'thread'"):
+        InterpreterPoolExecutor(fallback="thread")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["json", [1], [b"json"]])
+def test_preload_is_a_collection_of_names(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="preload must be a collection of module names"):
+        InterpreterPoolExecutor(preload=wrong)
+
+
+def test_preloaded_modules_are_there_before_the_first_task() -> None:
+    def loaded() -> bool:
+        import sys
+
+        return "json" in sys.modules
+
+    with InterpreterPoolExecutor(1, preload=["json"]) as pool:
+        assert pool.submit(loaded).result()
+    with InterpreterPoolExecutor(1) as pool:
+        assert not pool.submit(loaded).result()
+
+
+def test_a_module_that_cannot_be_preloaded_breaks_the_pool_and_is_named() -> None:
+    with InterpreterPoolExecutor(1, preload=["no_such_module"]) as pool:
+        future = pool.submit(identity, 1)
+        with pytest.raises(BrokenInterpreterPool, match=r"preload=.*No module named 'no_such_mod"):
+            future.result()
+        with pytest.raises(BrokenInterpreterPool, match="no_such_module"):
+            pool.submit(identity, 1)
+
+
+def test_initargs_that_cannot_be_sent_are_refused_at_once() -> None:
+    with pytest.raises(TransferError, match="Argument 1 of identity"):
+        InterpreterPoolExecutor(initializer=identity, initargs=(threading.Lock(),))
+
+
+def test_what_an_initializer_returns_is_nobodys() -> None:
+    def initialize() -> Any:
+        return (n for n in "cannot be sent")
+
+    with InterpreterPoolExecutor(1, initializer=initialize) as pool:
+        assert pool.submit(identity, 1).result() == 1
+
+
+def test_nothing_is_started_before_the_first_task() -> None:
+    threads = threading.active_count()
+    with InterpreterPoolExecutor(4):
+        assert threading.active_count() == threads
+
+
+def test_workers_are_as_many_as_unfinished_tasks(gate: Gate, arrivals: Gate) -> None:
+    with InterpreterPoolExecutor(8) as pool:
+        futures = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, None) for _ in range(3)]
+        arrivals.wait(3)
+        assert len(pool._engine._workers) == 3
+        gate.open(3)
+        for future in futures:
+            future.result()
+        assert pool.submit(identity, 1).result() == 1
+        assert len(pool._engine._workers) == 3
+
+
+def test_threads_are_named_after_the_prefix() -> None:
+    with InterpreterPoolExecutor(1, thread_name_prefix="render") as pool:
+        pool.submit(identity, 1).result()
+        names = {thread.name for thread in threading.enumerate()}
+    assert {"render_0", "render_collector"} <= names
+
+
+@pytest.mark.parametrize("wrong", [5, None, "print(1)"])
+def test_what_is_not_callable_is_refused_at_the_call(wrong: Any) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        with pytest.raises(TypeError, match=r"not callable|scripts not supported"):
+            pool.submit(wrong)
+        with pytest.raises(TypeError, match=r"not callable|scripts not supported"):
+            pool.map(wrong, [1])
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError)])
+def test_a_chunksize_that_makes_no_sense_is_refused(wrong: Any, error: type[Exception]) -> None:
+    with InterpreterPoolExecutor(1) as pool, pytest.raises(error, match="chunksize must be"):
+        pool.map(identity, [1], chunksize=wrong)
+
+
+def test_shutdown_from_a_callback_ends(gate: Gate) -> None:
+    done = threading.Event()
+    pool = InterpreterPoolExecutor(2)
+
+    def close(_: object) -> None:
+        pool.shutdown(wait=True)
+        done.set()
+
+    future = pool.submit(pass_through, gate.exit, 1)
+    future.add_done_callback(close)
+    gate.open()
+    assert done.wait(60)
+    pool.shutdown()
+
+
+def test_callbacks_that_wait_for_other_futures_do_not_keep_them_from_ending(
+    gate: Gate, arrivals: Gate
+) -> None:
+    with InterpreterPoolExecutor(2) as pool:
+        last = pool.submit(pass_through, gate.exit, "last")
+        waited: list[Any] = []
+
+        def wait_for_last(_: object) -> None:
+            waited.append(last.result(PATIENCE))
+
+        for n in range(4):
+            waiting = pool.submit(pass_through, arrivals.exit, n)
+            waiting.add_done_callback(wait_for_last)
+        arrivals.open(4)
+        assert pool.submit(identity, "meanwhile").result(PATIENCE) == "meanwhile"
+        gate.open()
+    assert waited == ["last"] * 4  # leaving waits for callbacks too
+
+
+def test_callbacks_of_one_future_run_in_their_order(gate: Gate) -> None:
+    called: list[int] = []
+    with InterpreterPoolExecutor(4) as pool:
+        future = pool.submit(pass_through, gate.exit, None)
+        for n in range(50):
+            future.add_done_callback(lambda _, n=n: called.append(n))  # type: ignore[misc]
+        gate.open()
+    assert called == list(range(50))
+
+
+def test_a_future_keeps_no_result_that_its_user_let_go() -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.submit(set, [1])
+        kept = weakref.ref(future.result())
+        del future
+        pool.submit(identity, 1).result()
+        gc.collect()
+        assert kept() is None
+
+
+def test_asyncio_runs_functions_in_it() -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        with InterpreterPoolExecutor(2) as pool:
+            calls = [loop.run_in_executor(pool, add, 1, n) for n in range(20)]
+            return list(await asyncio.gather(*calls))
+
+    assert asyncio.run(main()) == [1 + n for n in range(20)]
+
+
+def test_asyncio_takes_it_as_the_default_executor() -> None:
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(InterpreterPoolExecutor(1))
+        return await loop.run_in_executor(None, interpreter)
+
+    assert asyncio.run(main()) != interpreter()
+
+
+def test_cancelling_an_await_cancels_what_has_not_begun(gate: Gate, arrivals: Gate) -> None:
+    async def main(pool: InterpreterPoolExecutor) -> bool:
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(pool, arrive_and_pass, arrivals.entry, gate.exit, "ran")
+        waiting = loop.run_in_executor(pool, identity, 1)
+        await asyncio.to_thread(arrivals.wait)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        gate.open()
+        assert await running == "ran"
+        return waiting.cancelled()
+
+    with InterpreterPoolExecutor(1) as pool:
+        assert asyncio.run(main(pool))
+
+
+def test_a_pool_in_a_worker(gate: Gate) -> None:
+    def nested(n: int) -> Any:
+        from interpool import InterpreterPoolExecutor
+
+        with InterpreterPoolExecutor(2) as inner:
+            return list(inner.map(abs, range(-n, 0)))
+
+    def forgotten() -> Any:
+        from interpool import InterpreterPoolExecutor
+
+        return InterpreterPoolExecutor(1).submit(abs, -1).result()
+
+    with InterpreterPoolExecutor(2) as pool:
+        assert pool.submit(nested, 3).result() == [3, 2, 1]
+        assert pool.submit(forgotten).result() == 1
