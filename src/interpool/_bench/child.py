@@ -1,0 +1,176 @@
+"""One measurement, in a process of its own: the program that `runner` starts, by its path.
+
+It stands alone, as a user's script does: its functions belong to `__main__`, and the rest is
+guarded. What that means is each executor's own affair, and part of what is measured: the process
+pool runs this file once more in its server (the default on Linux since 3.14) or in every worker
+(spawn), the standard library's interpreters and interpool's get the functions' code objects. For
+the sake of the process pool the file is short and imports nothing that has to be loaded. Were the
+functions imported from `interpool`, every peer's workers would load that package first, and the
+benchmark would measure that.
+
+Arguments: executor, case, workers, count, size, and the folder that holds `interpool`. Prints one
+line of JSON: `seconds`, `import_seconds` (importing the executor's class, never part of `seconds`)
+and `gil`. A wrong result ends it with an error.
+"""
+
+import sys
+from time import perf_counter, sleep
+
+TYPE_CHECKING = False  # importing `typing` would slow down every process that loads this file
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+    from types import ModuleType
+
+type Make = Callable[[], Executor]
+
+
+def cpu_bound(n: int) -> int:
+    """The last nine digits of a sum of squares, the slow way."""
+    total = 0
+    for i in range(n):
+        total += i * i
+        total %= 1_000_000_000
+    return total
+
+
+def same(x: int) -> int:
+    """Nothing to do: what it takes is the pool's."""
+    return x
+
+
+def double(x: int) -> int:
+    """Next to nothing to do."""
+    return x * 2
+
+
+def size_of(data: bytes) -> int:
+    """Shows that the data has arrived."""
+    return len(data)
+
+
+def cpu(make: Make, count: int, size: int) -> float:
+    """From the constructor to the end of `shutdown`: `count` loops of `size` iterations."""
+    begin = perf_counter()
+    with make() as pool:
+        results = [f.result() for f in [pool.submit(cpu_bound, size) for _ in range(count)]]
+    seconds = perf_counter() - begin
+    check(results == [(size - 1) * size * (2 * size - 1) // 6 % 1_000_000_000] * count)
+    return seconds
+
+
+def start(make: Make, count: int, _size: int) -> float:
+    """From the constructor to the end of `shutdown`: `count` tasks, one for each worker."""
+    begin = perf_counter()
+    with make() as pool:
+        results = [f.result() for f in [pool.submit(same, i) for i in range(count)]]
+    seconds = perf_counter() - begin
+    check(results == list(range(count)))
+    return seconds
+
+
+def restart(make: Make, count: int, size: int) -> float:
+    """`start`, for the second pool of the process."""
+    start(make, count, size)
+    return start(make, count, size)
+
+
+def transfer(make: Make, count: int, _size: int) -> float:
+    """From the constructor to the end of `shutdown`: `map` over `count` integers."""
+    begin = perf_counter()
+    with make() as pool:
+        results = list(pool.map(double, range(count)))
+    seconds = perf_counter() - begin
+    check(results == list(range(0, 2 * count, 2)))
+    return seconds
+
+
+def chunked(make: Make, count: int, size: int) -> float:
+    """`map` in chunks of `size`, in a pool whose workers are there."""
+    with make() as pool:
+        warm_up(pool)
+        list(pool.map(double, range(count // 10), chunksize=size))
+        begin = perf_counter()
+        results = list(pool.map(double, range(count), chunksize=size))
+        seconds = perf_counter() - begin
+    check(results == list(range(0, 2 * count, 2)))
+    return seconds
+
+
+def payload(make: Make, count: int, size: int) -> float:
+    """The median of `count` round trips with `size` bytes on the way there."""
+    arguments = [bytes([i % 256]) * size for i in range(count)]  # each another one
+    with make() as pool:
+        warm_up(pool)
+        pool.submit(size_of, bytes(size)).result()
+        return median_time(
+            lambda i: check(pool.submit(size_of, arguments[i]).result() == size), count
+        )
+
+
+def roundtrip(make: Make, count: int, _size: int) -> float:
+    """The median of `count` times one submit and its result."""
+    with make() as pool:
+        warm_up(pool)
+        median_time(lambda i: pool.submit(same, i).result(), count // 10)
+        return median_time(lambda i: check(pool.submit(same, i).result() == i), count)
+
+
+def flood(make: Make, count: int, _size: int) -> float:
+    """`count` submits, then all results, in a pool whose workers are there."""
+    with make() as pool:
+        warm_up(pool)
+        [f.result() for f in [pool.submit(double, i) for i in range(count // 10)]]
+        begin = perf_counter()
+        results = [f.result() for f in [pool.submit(double, i) for i in range(count)]]
+        seconds = perf_counter() - begin
+    check(results == list(range(0, 2 * count, 2)))
+    return seconds
+
+
+def warm_up(pool: Executor) -> None:
+    """Start every worker, with tasks that last: an idle worker keeps the next from starting."""
+    workers: int = pool._max_workers  # type: ignore[attr-defined]
+    for future in [pool.submit(sleep, 0.05) for _ in range(2 * workers)]:
+        future.result()
+
+
+def median_time(action: Callable[[int], object], count: int) -> float:
+    """The median of `count` calls, in seconds."""
+    times = []
+    for i in range(count):
+        begin = perf_counter()
+        action(i)
+        times.append(perf_counter() - begin)
+    return sorted(times)[len(times) // 2]
+
+
+def check(is_right: bool) -> None:
+    """End the measurement if it measured nonsense."""
+    if not is_right:
+        sys.exit("a result was wrong")
+
+
+def main(executor: str, case: str, workers: str, count: str, size: str, folder: str) -> None:
+    """Measure once and print the line."""
+    begin = perf_counter()
+    if executor == "interpool":
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        import interpool
+
+        module: ModuleType = interpool
+    else:
+        from concurrent import futures
+
+        module = futures
+    name = {"thread": "ThreadPoolExecutor", "process": "ProcessPoolExecutor"}
+    pool_class = getattr(module, name.get(executor, "InterpreterPoolExecutor"))
+    imported = perf_counter() - begin
+    seconds = globals()[case](lambda: pool_class(max_workers=int(workers)), int(count), int(size))
+    print(f'{{"seconds": {seconds}, "import_seconds": {imported}, ', end="")
+    print(f'"gil": {str(sys._is_gil_enabled()).lower()}}}')
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

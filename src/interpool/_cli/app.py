@@ -1,0 +1,88 @@
+"""`interpool`: the group of all commands, and how a process that runs one ends."""
+
+import importlib
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType, MappingProxyType
+from typing import Final, override
+
+import click
+
+import interpool
+
+# Exit codes, documented in `interpool --help` and in `interpool.__main__`.
+_INTERRUPTED: Final = 130
+_TERMINATED: Final = 143
+
+_COMMANDS: Final = MappingProxyType({"bench": "interpool._cli.bench"})
+
+
+class _Commands(click.Group):
+    """Loads a command's module when it is asked for: no command pays for another's imports."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)  # noqa: S101 - what every command's module has
+        return command
+
+
+_VERSION: Final = (
+    f"interpool {interpool.__version__} "
+    f"({platform.python_implementation()} {platform.python_version()})"
+)
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  interpool bench --quick
+  interpool bench --help
+
+\b
+Exit codes:
+  0    done
+  1    done, but something that was asked for failed
+  2    not begun: the command was not understood, or an extra is missing
+  130  interrupted (Ctrl-C)
+  143  ended (SIGTERM)""",
+)
+@click.version_option(message=_VERSION)
+def _group() -> None:
+    """CPU-bound Python on every core of one process."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Args:
+        arguments: what stands behind `interpool`.
+
+    Returns:
+        The exit code.
+    """
+    # As an exception, so that a command ends what it has started.
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    try:
+        code = _group.main(args=list(arguments), prog_name="interpool", standalone_mode=False)
+    except click.Abort, KeyboardInterrupt:
+        print("interpool: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _exit_on_signal(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(_TERMINATED)
