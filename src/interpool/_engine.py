@@ -13,7 +13,7 @@ What it guarantees:
 * A task is in one place: the backlog, the task queue, a worker, or answered; `Future._stage` says
   which, and moves only under the lock. So a future ends once, with one outcome.
 * While a task waits and a worker is free, the task travels: whoever adds a task or frees room
-  feeds the queue, and a worker that finds the queue empty while the backlog is not says so.
+  feeds the queue, and the worker that takes its last item while more wait says so.
 * There are never more workers than unfinished tasks asked for, nor more than `max_workers`.
 * When the last worker of a closed pool is gone, the collector closes the channels and ends.
 
@@ -220,8 +220,8 @@ class Engine:
         sent = False
         while backlog:
             if not transport.has_room(len(self._in_flight), len(self._workers)):
-                # Ask first, look again afterwards: a worker that empties the queue in between
-                # either sees the request or is seen here.
+                # Ask first, look again afterwards: the worker that takes the last item either
+                # sees the request, or has made the room that is seen here.
                 transport.ask_for_more()
                 if not transport.has_room(len(self._in_flight), len(self._workers)):
                     break

@@ -342,20 +342,33 @@ class Loop:
     def next_message(self) -> Any:
         """Take the next item of the task queue, sleeping while there is none."""
         while True:
-            item = take(self.tasks)
+            item = self.take_task()
             if item is not None:
                 return item
             put(self.sleepers, 0)
-            item = take(self.tasks)
+            item = self.take_task()
             if item is not None:
                 # Take the announcement back, or, if main has taken it, the ring that it sends for
                 # it: every announcement ends in exactly one of the two.
                 if take(self.sleepers) is None:
                     os.read(self.bell, 1)
                 return item
-            if take(self.starved) is not None:
-                self.send(self.number, HUNGRY, None)
             os.read(self.bell, 1)
+
+    def take_task(self) -> Any:
+        """Take an item of the task queue, or None; tell main if it was the last and more wait.
+
+        Main asks for that after filling the queue, so whoever takes the last of those items sees
+        the request, though every other worker be asleep.
+        """
+        item = take(self.tasks)
+        if (
+            item is not None
+            and not _interpqueues.get_count(self.tasks)
+            and take(self.starved) is not None
+        ):
+            self.send(self.number, HUNGRY, None)
+        return item
 
     def serve(self) -> None:
         """Answer messages until `STOP`."""

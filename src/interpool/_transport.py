@@ -22,7 +22,6 @@ closed only when no worker is left that could use them.
 """
 
 import _interpqueues
-import contextlib
 import marshal
 import os
 from typing import Any, Final
@@ -47,11 +46,10 @@ class Transport:
     """The channels of one pool."""
 
     def __init__(self) -> None:
-        self._tasks, self._sleepers, self._starved, self._bulk = self._queues = tuple(
-            _remote.create_queue() for _ in range(4)
-        )
-        for queue in self._queues:
-            _interpqueues.bind(queue)
+        self._tasks = _remote.create_queue()
+        self._sleepers = _remote.create_queue()
+        self._starved = _remote.create_queue()
+        self._bulk = _remote.create_queue()
         self._bell_out, self._bell_in = os.pipe()
         self._results_out, self._results_in = os.pipe()
         self._unread = b""
@@ -59,9 +57,10 @@ class Transport:
         _open.add(self)
 
     @property
-    def worker_ends(self) -> tuple[tuple[int, ...], tuple[int, int]]:
+    def worker_ends(self) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         """What a worker needs: the ids of the queues, and its descriptors."""
-        return self._queues, (self._bell_out, self._results_in)
+        queues = self._tasks, self._sleepers, self._starved, self._bulk
+        return queues, (self._bell_out, self._results_in)
 
     # --- to the workers --------------------------------------------------------------------------
 
@@ -83,7 +82,7 @@ class Transport:
         self._puts += 1
 
     def ask_for_more(self) -> None:
-        """Let the next worker that finds the queue empty send `HUNGRY`."""
+        """Let the worker that takes the last item waiting send `HUNGRY`."""
         if not _interpqueues.get_count(self._starved):
             _remote.put(self._starved, 0)
 
@@ -146,7 +145,5 @@ class Transport:
         _open.discard(self)
         for fd in (self._bell_out, self._bell_in, self._results_out, self._results_in):
             os.close(fd)
-        for queue in self._queues:
-            # Another interpreter may release the last reference of its own accord.
-            with contextlib.suppress(Exception):
-                _interpqueues.release(queue)
+        for queue in self.worker_ends[0]:
+            _interpqueues.destroy(queue)

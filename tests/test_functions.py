@@ -1,0 +1,268 @@
+"""Functions by reference and by value, as they are at that submit."""
+
+import functools
+import math
+import string
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from interpool import InterpreterPoolExecutor, TransferError, _functions, _remote
+from interpool._codec import Call, dumps
+from support import add
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[InterpreterPoolExecutor]:
+    with InterpreterPoolExecutor(1) as made:
+        made.submit(abs, 0).result()
+        yield made
+
+
+def form_of(function: Callable[..., Any]) -> int:
+    """Which of the forms a function is sent in."""
+    import marshal
+
+    return int(marshal.loads(Call.of(function).definition[1])[0])
+
+
+# --- Which way ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [len, math.sqrt, string.capwords, int, functools.reduce])
+def test_what_a_worker_can_import_goes_by_reference(function: Callable[..., Any]) -> None:
+    assert form_of(function) == _remote.BY_REFERENCE
+
+
+def test_a_function_that_needs_nothing_goes_as_code() -> None:
+    def local(a: int, b: int = 2, *, c: str = "c") -> Any:
+        return [a, b, c, len(c)]
+
+    assert form_of(local) == _remote.BY_CODE
+    assert form_of(lambda: sorted([1])) == _remote.BY_CODE
+
+
+def test_a_function_with_globals_or_cells_goes_as_a_pickle() -> None:
+    cell = 1
+    assert form_of(lambda: math.pi) == _remote.BY_PICKLE
+    assert form_of(lambda: cell) == _remote.BY_PICKLE
+
+
+def test_equal_functions_share_a_key_and_different_ones_do_not() -> None:
+    def make(default: int) -> Callable[..., Any]:
+        return lambda x=default: x
+
+    assert Call.of(make(1)).definition == Call.of(make(1)).definition
+    assert Call.of(make(1)).definition[0] != Call.of(make(2)).definition[0]
+    assert Call.of(functools.partial(add, 1)).definition[0] == 0  # built anew for every task
+
+
+def test_keys_are_forgotten_but_never_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_functions, "_KEYS_KEPT", 2)
+    keys = [_functions.key_of(bytes([n])) for n in (0, 1, 2, 0)]
+    assert len(set(keys)) == 4
+    assert _functions.key_of(bytes([0])) == keys[3]
+
+
+# --- By value ----------------------------------------------------------------------------------
+
+
+def test_local_functions_and_lambdas(pool: InterpreterPoolExecutor) -> None:
+    def local(a: int, b: int = 2, *, c: int = 3) -> tuple[int, int, int]:
+        return a, b, c
+
+    assert pool.submit(local, 1).result() == (1, 2, 3)
+    assert pool.submit(local, 1, c=5).result() == (1, 2, 5)
+    assert pool.submit(lambda x: x * 2, "ab").result() == "abab"
+
+
+@pytest.fixture
+def unimportable() -> types.ModuleType:
+    """A module that no worker can import: made by hand, as `__main__` is."""
+    module = types.ModuleType("unimportable")
+    source = """
+import math
+FACTOR = 3
+def helper(n): return n * FACTOR
+def recursive(n): return 1 if n < 2 else n * recursive(n - 1)
+def even(n): return n == 0 or odd(n - 1)
+def odd(n): return n != 0 and even(n - 1)
+def mixed(n): return math.floor(n) + helper(1)
+class Local: pass
+"""
+    exec(source, vars(module))  # noqa: S102 - a module made by hand
+    return module
+
+
+def test_functions_of_a_module_that_workers_cannot_import(
+    pool: InterpreterPoolExecutor, unimportable: Any
+) -> None:
+    assert form_of(unimportable.helper) == _remote.BY_PICKLE
+    assert pool.submit(unimportable.helper, 5).result() == 15
+    assert pool.submit(unimportable.recursive, 5).result() == 120
+    assert pool.submit(unimportable.even, 10).result() is True
+    assert pool.submit(unimportable.mixed, 2.5).result() == 5
+
+
+def test_globals_are_as_they_are_at_that_submit(
+    pool: InterpreterPoolExecutor, unimportable: Any
+) -> None:
+    assert pool.submit(unimportable.helper, 1).result() == 3
+    unimportable.FACTOR = 4
+    assert pool.submit(unimportable.helper, 1).result() == 4
+
+
+def test_a_global_that_appears_later_is_seen(pool: InterpreterPoolExecutor) -> None:
+    namespace: dict[str, Any] = {"__name__": "made_up"}
+    exec("def read(): return late", namespace)  # noqa: S102 - a module made by hand
+    assert isinstance(pool.submit(namespace["read"]).exception(), NameError)
+    namespace["late"] = "now"
+    assert pool.submit(namespace["read"]).result() == "now"
+
+
+def test_cells_are_as_they_are_at_that_submit(pool: InterpreterPoolExecutor) -> None:
+    value = 1
+
+    def read() -> int:
+        return value
+
+    first = pool.submit(read)
+    value = 2
+    assert (first.result(), pool.submit(read).result()) == (1, 2)
+
+
+def test_a_closure_may_refer_to_itself(pool: InterpreterPoolExecutor) -> None:
+    def count(n: int) -> int:
+        return 0 if n == 0 else 1 + count(n - 1)
+
+    assert pool.submit(count, 9).result() == 9
+
+
+def test_an_empty_cell_stays_empty(pool: InterpreterPoolExecutor) -> None:
+    def read() -> object:
+        return unbound
+
+    future = pool.submit(read)
+    assert isinstance(future.exception(), NameError)
+    unbound = 1
+
+
+def test_functions_sent_together_share_their_globals(pool: InterpreterPoolExecutor) -> None:
+    namespace: dict[str, Any] = {"__name__": "made_up", "count": 0}
+    source = """
+def step():
+    global count
+    count += 1
+def run():
+    step(); step()
+    return count
+"""
+    exec(source, namespace)  # noqa: S102 - a module made by hand
+    assert pool.submit(namespace["run"]).result() == 2
+    assert namespace["count"] == 0
+
+
+def test_a_function_keeps_its_name_and_attributes(pool: InterpreterPoolExecutor) -> None:
+    def named() -> None:
+        """Says what it is."""
+
+    named.mark = "marked"  # type: ignore[attr-defined]
+
+    def describe(function: Any) -> tuple[str, ...]:
+        return function.__qualname__, function.__doc__, function.mark, function.__module__
+
+    assert pool.submit(describe, named).result() == (
+        named.__qualname__,
+        "Says what it is.",
+        "marked",
+        __name__,
+    )
+
+
+def test_a_decorated_function(pool: InterpreterPoolExecutor) -> None:
+    def twice(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(*args) * 2
+
+        return wrapper
+
+    @twice
+    def decorated(n: int) -> int:
+        return n + 1
+
+    assert pool.submit(decorated, 1).result() == 4
+
+
+def test_callables_that_pickle_as_objects(pool: InterpreterPoolExecutor) -> None:
+    assert pool.submit(functools.partial(add, 1), 2).result() == 3
+    assert pool.submit("a-b".split, "-").result() == ["a", "b"]
+    assert pool.submit(math.pow, 2, 3).result() == 8
+
+
+def test_a_module_as_an_argument_goes_by_reference(pool: InterpreterPoolExecutor) -> None:
+    assert pool.submit(lambda module: module.sqrt(9), math).result() == 3
+
+
+def test_a_module_that_workers_cannot_import_is_named(pool: InterpreterPoolExecutor) -> None:
+    with pytest.raises(TransferError, match="cannot import the module 'by_hand'"):
+        pool.submit(print, types.ModuleType("by_hand")).result()
+
+
+def test_a_class_that_workers_cannot_import_is_named(
+    pool: InterpreterPoolExecutor, unimportable: Any
+) -> None:
+    with pytest.raises(TransferError, match="cannot import the class 'Local'"):
+        pool.submit(print, unimportable.Local()).result()
+
+
+# --- By reference ------------------------------------------------------------------------------
+
+
+def test_a_function_replaced_in_its_module_goes_by_value(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = string.capwords
+    monkeypatch.setattr(string, "capwords", lambda text: text)
+    assert form_of(original) != _remote.BY_REFERENCE
+    assert pool.submit(original, "one two").result() == "One Two"
+
+
+def test_main_is_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = types.ModuleType("__main__")
+    exec("def f(): return 1", vars(main))  # noqa: S102 - a module made by hand
+    main.__spec__ = sys.modules["string"].__spec__
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert form_of(main.f) == _remote.BY_CODE
+
+
+def test_a_module_in_a_folder_of_sys_path_is_imported(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside_the_script.py").write_text("def double(n):\n    return n * 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import beside_the_script  # type: ignore[import-not-found]
+
+    assert form_of(beside_the_script.double) == _remote.BY_REFERENCE
+    with InterpreterPoolExecutor(1) as fresh:
+        assert fresh.submit(beside_the_script.double, 4).result() == 8
+
+
+def test_a_function_that_is_gone_in_the_worker_says_so(pool: InterpreterPoolExecutor) -> None:
+    import marshal
+
+    form = marshal.dumps((_remote.BY_REFERENCE, "string", "no_such_function"))
+    call = Call("no_such_function", (0, form))
+    future = pool._engine.submit(call.message((), {}))
+    with pytest.raises(TransferError, match="cannot be rebuilt in a worker: AttributeError"):
+        future.result()
+
+
+def test_pickles_name_the_remote_half_by_its_flat_name() -> None:
+    # A dotted name would make every worker import the whole package (50 ms).
+    data = dumps(lambda: math.pi)
+    assert b"_interpool_remote" in data
+    assert b"interpool._remote" not in data

@@ -1,0 +1,118 @@
+"""What runs in a worker: how little it imports, what it keeps, how it answers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from interpool import InterpreterPoolExecutor, _remote
+from support import identity
+
+
+@pytest.fixture
+def pool() -> Iterator[InterpreterPoolExecutor]:
+    with InterpreterPoolExecutor(1) as made:
+        yield made
+
+
+def bare_modules() -> set[str]:
+    import _interpreters
+    import os
+
+    out, into = os.pipe()
+    interpreter = _interpreters.create("isolated")
+    _interpreters.exec(
+        interpreter, f"import sys, os; os.write({into}, ' '.join(sys.modules).encode())"
+    )
+    _interpreters.destroy(interpreter)
+    found = os.read(out, 65536).decode()
+    os.close(out)
+    os.close(into)
+    return set(found.split())
+
+
+def test_a_worker_imports_next_to_nothing(pool: InterpreterPoolExecutor) -> None:
+    def loaded() -> str:
+        import sys
+
+        return " ".join(sys.modules)
+
+    added = set(pool.submit(loaded).result().split()) - bare_modules()
+    assert added == {"_interpool_remote", "interpool._remote", "_interpqueues"}
+
+
+def test_a_pickle_costs_a_worker_no_import_of_the_package(pool: InterpreterPoolExecutor) -> None:
+    def loaded_with(items: list[int]) -> list[str]:
+        import sys
+
+        return [*map(str, items), *sys.modules]
+
+    loaded = pool.submit(loaded_with, [1]).result()
+    assert "_pickle" in loaded
+    assert "pickle" not in loaded
+    assert "interpool" not in loaded
+    assert "typing" not in loaded
+
+
+def test_a_worker_may_import_the_package(pool: InterpreterPoolExecutor) -> None:
+    def same() -> bool:
+        import sys
+
+        from interpool import _remote
+
+        return _remote is sys.modules["_interpool_remote"]
+
+    assert pool.submit(same).result()
+
+
+def test_a_task_that_imports_concurrent_interpreters_changes_nothing(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    def use_a_queue() -> str:
+        from concurrent import interpreters
+
+        queue = interpreters.create_queue()
+        try:
+            queue.get_nowait()
+        except interpreters.QueueEmpty as error:
+            return type(error).__module__
+        return "no error"
+
+    assert pool.submit(use_a_queue).result() == "concurrent.interpreters._queues"
+    assert [pool.submit(identity, n).result() for n in range(100)] == list(range(100))
+
+
+def test_main_of_a_worker_is_left_as_it_was(pool: InterpreterPoolExecutor) -> None:
+    def names() -> list[str]:
+        import __main__
+
+        return sorted(name for name in vars(__main__) if not name.startswith("__"))
+
+    assert pool.submit(names).result() == []
+
+
+def test_functions_are_built_once_and_dropped_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import marshal
+
+    monkeypatch.setattr(_remote, "_functions", {})
+    definition = marshal.dumps((_remote.BY_CODE, (lambda: 1).__code__, "m", "f", {}))
+    first = _remote.function_for(1, definition)
+    assert _remote.function_for(1, definition) is first
+    assert _remote.function_for(0, definition) is not first
+    for key in range(2, 2 + _remote.FUNCTIONS_KEPT):
+        _remote.function_for(key, definition)
+    assert len(_remote._functions) == _remote.FUNCTIONS_KEPT
+    assert 1 not in _remote._functions
+
+
+def test_a_task_leaves_nothing_of_itself_behind(pool: InterpreterPoolExecutor) -> None:
+    def count_of(size: int) -> int:
+        import gc
+
+        gc.collect()
+        return sum(len(o) for o in gc.get_objects() if isinstance(o, list) and len(o) == size)
+
+    size = 123_457
+    assert len(pool.submit(identity, [0] * size).result()) == size
+    assert pool.submit(count_of, size).result() == 0
