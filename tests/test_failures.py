@@ -196,6 +196,19 @@ def test_results_of_every_size_arrive(pool: InterpreterPoolExecutor, size: int) 
     assert pool.submit(list, range(size // 10)).result() == list(range(size // 10))
 
 
+@pytest.mark.parametrize("size", [32_767, 32_768, 2_000_000])
+def test_large_arguments_arrive_in_their_places(pool: InterpreterPoolExecutor, size: int) -> None:
+    def tell(*args: Any, **kwargs: Any) -> list[Any]:
+        return [*((type(arg).__name__, len(arg)) for arg in args), sorted(kwargs), len(kwargs["b"])]
+
+    text, data = "\N{SNOWMAN}" * size, bytes(size)
+    expected = [("str", size), ("list", 2), ("bytes", size), ["a", "b"], size]
+    assert pool.submit(tell, text, [1, 2], data, a=1, b=data).result() == expected
+    assert pool.submit(tell, text, [data, 2], data, a={2}, b=text).result() == expected
+    assert pool.submit(identity, text).result() == text
+    assert list(pool.map(len, [data] * 3, chunksize=3)) == [size] * 3
+
+
 @pytest.mark.parametrize(
     "value",
     [

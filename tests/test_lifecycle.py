@@ -178,13 +178,18 @@ started.wait()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_is_told_that_the_pool_is_not_its_own() -> None:
+    # Forked before the worker's interpreter exists: CPython's own child crashes where one does,
+    # whichever pool it belongs to (PyOS_AfterFork_Child, on 3.14.8 and 3.15.0).
     done = run_program("""
-import os, warnings
+import os, threading, warnings, _interpreters
 from interpool import InterpreterPoolExecutor
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+may_create, create = threading.Event(), _interpreters.create
+_interpreters.create = lambda *args, **kwargs: (may_create.wait(), create(*args, **kwargs))[1]
 pool = InterpreterPoolExecutor(1)
-pool.submit(abs, -1).result()
+future = pool.submit(abs, -3)
 pid = os.fork()
+may_create.set()
 if pid == 0:
     try:
         pool.submit(abs, -1)
@@ -195,7 +200,7 @@ if pid == 0:
         print("own", own.submit(abs, -2).result(), flush=True)
     os._exit(0)
 print("child", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-print("parent", pool.submit(abs, -3).result())
+print("parent", future.result())
 """)
     assert done.stdout.splitlines() == [
         "cannot schedule new futures: this pool belongs to the parent process",
@@ -239,7 +244,7 @@ def test_interpreters_that_cannot_be_created_break_the_pool(
     monkeypatch.setattr(_interpreters, "create", fail)
     with InterpreterPoolExecutor(2) as pool:
         future = pool.submit(identity, 1)
-        with pytest.raises(BrokenInterpreterPool, match="could not be started: MemoryError: no room"):
+        with pytest.raises(BrokenInterpreterPool, match="could not be started: MemoryError: no"):
             future.result(PATIENCE)
         with pytest.raises(BrokenInterpreterPool, match="no room for an interpreter"):
             pool.submit(identity, 2)

@@ -42,7 +42,7 @@ def test_room_is_shared_by_all_pools_of_the_interpreter(transport: Transport) ->
     def room() -> int:
         put = 0
         while transport.has_room(put, 1):
-            transport.put(put, b"")
+            transport.put(put, (b"",))
             put += 1
         for _ in transport.recall()[0]:
             pass
@@ -67,14 +67,14 @@ def test_in_flight_is_bounded_and_grows_with_the_workers(transport: Transport) -
 
 def test_recall_keeps_the_order_and_counts_stops(transport: Transport) -> None:
     for task in range(5):
-        transport.put(task, bytes([task]))
+        transport.put(task, (bytes([task]),))
     transport.put_stop()
-    assert transport.recall() == ([(task, bytes([task])) for task in range(5)], 1)
+    assert transport.recall() == ([(task, (bytes([task]),)) for task in range(5)], 1)
     assert transport.recall() == ([], 0)
 
 
 def test_taken_is_told_from_the_position(transport: Transport) -> None:
-    first, second = transport.put(1, b""), transport.put(2, b"")
+    first, second = transport.put(1, (b"",)), transport.put(2, (b"",))
     assert not transport.is_taken(first)
     _remote.take(transport._tasks)
     assert transport.is_taken(first)
@@ -105,9 +105,9 @@ def test_a_ring_for_each_sleeper_and_none_without(transport: Transport) -> None:
     ]
     for thread in threads:
         thread.start()
-    transport.put(1, b"a")
+    transport.put(1, (b"a",))
     transport.ring()
-    transport.put(2, b"b")
+    transport.put(2, (b"b",))
     transport.ring()
     for thread in threads:
         thread.join(PATIENCE)
@@ -134,7 +134,7 @@ def test_an_announcement_is_taken_back_when_a_task_comes_in_time(
         assert loop.next_message() == (7, b"in time")
         assert not _interpqueues.get_count(transport._sleepers)
     monkeypatch.setattr(_remote, "put", put)
-    transport.put(8, b"next")
+    transport.put(8, (b"next",))
     transport.ring()  # a ring left over would be a worker awake for nothing, or asleep for ever
     assert loop.next_message() == (8, b"next")
 

@@ -1,8 +1,8 @@
 """What crosses between interpreters, in both directions, as bytes.
 
-A message is `marshal` of `(key, definition, kind, payload)`: the function, and the arguments either
-as they are, where marshal carries each exactly, or as a pickle. marshal is part of every
-interpreter and faster than pickle; a worker whose tasks never need a pickle never imports it.
+A message is `marshal` of the function's definition and the arguments, either as they are, where
+marshal carries each exactly, or as a pickle. marshal is part of every interpreter and faster than
+pickle; a worker whose tasks never need a pickle never imports it. Large arguments travel beside it.
 
 Errors are staged: each names the function or the argument that cannot be sent, and why.
 """
@@ -11,8 +11,10 @@ import io
 import marshal
 import pickle
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 from interpool import _functions, _remote
@@ -87,38 +89,49 @@ class Call:
             message = f"The function {name} cannot be sent to a worker: {_reason(error)}"
             raise TransferError(message) from error
 
-    def message(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    def message(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _remote.Message:
         """The message that asks for `fn(*args, **kwargs)`.
 
         Raises:
             TransferError: if an argument cannot be sent.
         """
+        args, kwargs, apart = _set_apart(args, dict(kwargs))
         if _is_plain_set(map(type, args)) and (
             not kwargs
             or (_is_plain_set(map(type, kwargs.values())) and _is_plain_set(map(type, kwargs)))
         ):
-            return marshal.dumps((*self.definition, _remote.CALL_PLAIN, (args, dict(kwargs))))
+            return self._message(_remote.CALL_PLAIN, (args, kwargs), apart)
         try:
-            payload = dumps((args, dict(kwargs)))
+            payload = dumps((args, kwargs))
         except Exception as error:
             raise self._explain(error, args, kwargs) from error
-        return marshal.dumps((*self.definition, _remote.CALL_PICKLED, payload))
+        return self._message(_remote.CALL_PICKLED, payload, apart)
 
-    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> bytes:
+    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> _remote.Message:
         """The message that asks for `[fn(*args) for args in items]`.
 
         Raises:
             TransferError: if an argument cannot be sent.
         """
         if all(_is_plain_set(map(type, args)) for args in items):
-            return marshal.dumps((*self.definition, _remote.EACH_PLAIN, list(items)))
+            return self._message(_remote.EACH_PLAIN, list(items))
         try:
             payload = dumps(list(items))
         except Exception as error:
             for args in items:  # the first item that fails alone is the culprit
                 self.message(args, {})
             raise self._explain(error, (), {}) from error
-        return marshal.dumps((*self.definition, _remote.EACH_PICKLED, payload))
+        return self._message(_remote.EACH_PICKLED, payload)
+
+    def _message(
+        self, kind: int, payload: Any, apart: Mapping[int | str, Any] = MappingProxyType({})
+    ) -> _remote.Message:
+        large = list(apart.values())
+        if type(payload) is bytes and len(payload) >= _remote.APART:
+            large.append(payload)
+            payload = None
+        head = marshal.dumps((*self.definition, kind, payload, tuple(apart)))
+        return head, *large
 
     def _explain(
         self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -138,6 +151,22 @@ class Call:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _set_apart(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[int | str, Any]]:
+    """Take the large arguments out, None in their place, to travel beside the message."""
+    named: Iterator[tuple[int | str, Any]] = chain(enumerate(args), kwargs.items())
+    apart: dict[int | str, Any] = {
+        place: value
+        for place, value in named
+        if type(value) in _remote.APART_TYPES and len(value) >= _remote.APART
+    }
+    if apart:
+        args = tuple(None if place in apart else value for place, value in enumerate(args))
+        kwargs = {name: None if name in apart else value for name, value in kwargs.items()}
+    return args, kwargs, apart
 
 
 # --- Coming back ---------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class Engine:
         if self._refusal is not None:
             raise RuntimeError(self._refusal)
 
-    def submit(self, message: bytes) -> Future[Any]:
+    def submit(self, message: _remote.Message) -> Future[Any]:
         """Take a task.
 
         Raises:
@@ -209,9 +209,15 @@ class Engine:
     def _open(self) -> Transport:
         """Open the channels with the first task: a pool that is never used costs nothing."""
         _lifetime.remember(self)
-        self._transport = transport = Transport()
-        self._collector = Collector(self, transport, self._settings.name_prefix)
-        self._collector.start()
+        transport = Transport()
+        collector = Collector(self, transport, self._settings.name_prefix)
+        try:
+            collector.start()
+        except BaseException:
+            transport.close()
+            _lifetime.forget(self)
+            raise
+        self._transport, self._collector = transport, collector
         return transport
 
     def _feed(self, transport: Transport) -> None:
@@ -236,7 +242,9 @@ class Engine:
         if sent:
             transport.ring()
 
-    def _send(self, transport: Transport, task: int, future: Future[Any], message: bytes) -> None:
+    def _send(
+        self, transport: Transport, task: int, future: Future[Any], message: _remote.Message
+    ) -> None:
         self._in_flight[task] = future
         future._stage = Stage.SENT
         future._position = transport.put(task, message)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._remote import Message
 
 
 class Stage(enum.Enum):
@@ -29,7 +30,7 @@ class Future[T](concurrent.futures.Future[T]):
     .. versionadded:: 0.1
     """
 
-    def __init__(self, engine: Engine, message: bytes | None) -> None:
+    def __init__(self, engine: Engine, message: Message | None) -> None:
         super().__init__()
         self._engine = engine
         self._stage = Stage.WAITING

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 sys.modules["_interpool_remote"] = sys.modules["interpool._remote"]
 __name__ = "_interpool_remote"
 
-# What a message asks for. PLAIN: arguments that marshal carries; PICKLED: a pickle.
+# A message is a tuple: what marshal made of `(key, definition, kind, payload, apart)`, then what is
+# large and travels beside it, uncopied until it arrives: arguments, whose places `apart` names (an
+# index or a keyword each), and the payload itself, if that is None. What a message asks for; PLAIN:
+# the payload is the arguments, PICKLED: their pickle.
 CALL_PLAIN, CALL_PICKLED, EACH_PLAIN, EACH_PICKLED = range(4)
 # What the message about a function holds: a name to import, a code object, a pickle.
 BY_REFERENCE, BY_CODE, BY_PICKLE = range(3)
@@ -59,6 +62,11 @@ BULK_NOTICE = bytes(HEADER)
 # Functions kept built, by key. A message carries its function's definition, so dropping one costs
 # no more than building it again. The number is arbitrary.
 FUNCTIONS_KEPT = 128
+
+# From this size on (bytes or characters) what is large travels by itself: marshal copies it at
+# 2 GB/s, which for this much takes some 15 us, more than one more item in the queue costs.
+APART = 1 << 15
+APART_TYPES = frozenset({bytes, str})
 
 # Types that marshal carries exactly. Only these: it turns a bytearray, an array or a memoryview
 # into bytes, and refuses subclasses, so the exact type is looked at and never isinstance.
@@ -197,6 +205,8 @@ def pickle(value: object) -> bytes:
     return _pickle.dumps(value, 5)
 
 
+type Message = tuple[Any, ...]  # see CALL_PLAIN
+
 # `(stage, type, module, message, traceback text, pickle)`, as `_failures.Failure` takes it up.
 type Description = tuple[str, str, str, str, str, bytes | None]
 
@@ -215,7 +225,8 @@ def describe(error: BaseException, stage: str) -> Description:
     kind = type(error)
     try:
         captured = _interpreters.capture_exception(error)
-        message, text = captured.msg, getattr(captured, "errdisplay", None) or captured.formatted
+        message = captured.msg or str(error)  # it gives none for a MemoryError
+        text = getattr(captured, "errdisplay", None) or captured.formatted
     except BaseException as hostile:  # its __str__ raised, or there was no memory for the text
         message = f"<its text cannot be made: {type(hostile).__name__}>"
         text = f"{kind.__qualname__}: {message}"
@@ -297,21 +308,29 @@ def call_each(function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) ->
     return EACH, (kind, payload, failures)
 
 
-def outcome_of(message: bytes) -> tuple[int, Any]:
+def outcome_of(message: Message) -> tuple[int, Any]:
     """Do what a message asks; return `(kind, payload)` of the answer."""
     stage = "function"
     try:
-        key, definition, kind, payload = marshal.loads(message)
+        head, *large = message
+        key, definition, kind, payload, apart = marshal.loads(head)
+        if payload is None:
+            payload = large.pop()
         function = function_for(key, definition)
         stage = "argument"
         if kind in {CALL_PICKLED, EACH_PICKLED}:
             payload = unpickle(payload)
     except BaseException as error:
         return FAILED, describe(error, stage)
-    if kind in {CALL_PLAIN, CALL_PICKLED}:
-        args, kwargs = payload
-        return call(function, args, kwargs)
-    return call_each(function, payload)
+    if kind in {EACH_PLAIN, EACH_PICKLED}:
+        return call_each(function, payload)
+    args, kwargs = payload
+    if large:
+        args = list(args)
+        for place, value in zip(apart, large, strict=True):
+            (kwargs if isinstance(place, str) else args)[place] = value
+        del large, value
+    return call(function, args, kwargs)
 
 
 # --- The loop ------------------------------------------------------------------------------------
@@ -331,6 +350,10 @@ class Loop:
 
     def send(self, subject: int, kind: int, payload: Any) -> None:
         """Send one frame: in the pipe if it goes there in one piece, else by the bulk queue."""
+        if type(payload) in APART_TYPES and len(payload) >= APART:
+            put(self.bulk, (subject, kind, payload))
+            os.write(self.results, BULK_NOTICE)
+            return
         frame = marshal.dumps((subject, kind, payload))
         size = len(frame)
         if size + HEADER <= ATOMIC_WRITE:
@@ -376,7 +399,7 @@ class Loop:
             item = self.next_message()
             if item == STOP:
                 return
-            self.current, message = item
+            self.current, *message = item
             del item  # no task's data outlives the task here
             kind, payload = outcome_of(message)
             del message
@@ -387,7 +410,7 @@ class Loop:
             del payload
             self.current = None
 
-    def run(self, preload: tuple[str, ...], initializer: bytes | None) -> None:
+    def run(self, preload: tuple[str, ...], initializer: Message | None) -> None:
         """The thread of a worker, from its first import to its last frame."""
         # Made now and written bare: whatever a task has done to this module, its end is heard of.
         frame = marshal.dumps((self.number, LEFT, None))
@@ -404,7 +427,7 @@ class Loop:
             os.write(self.results, last)
 
 
-def prepare(preload: tuple[str, ...], initializer: bytes | None) -> Description | None:
+def prepare(preload: tuple[str, ...], initializer: Message | None) -> Description | None:
     """Import the preloaded modules and run the initializer; return what failed, if anything."""
     for name in preload:
         try:
@@ -427,7 +450,7 @@ def start(
     name: str,
     path: list[str],
     preload: tuple[str, ...],
-    initializer: bytes | None,
+    initializer: Message | None,
 ) -> None:
     """Start the loop in a thread of this interpreter, so that the interpreter can be entered."""
     register_queue_errors()

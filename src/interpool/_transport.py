@@ -70,9 +70,9 @@ class Transport:
         bound = max(_IN_FLIGHT, workers + _ROOM)
         return in_flight < bound and _interpqueues.get_count(self._tasks) < room
 
-    def put(self, task: int, message: bytes) -> int:
+    def put(self, task: int, message: _remote.Message) -> int:
         """Put a task into the queue; return its position, for `is_taken`."""
-        _remote.put(self._tasks, (task, message))
+        _remote.put(self._tasks, (task, *message))
         self._puts += 1
         return self._puts
 
@@ -100,7 +100,7 @@ class Transport:
         """Whether a worker has taken the item of that position; the queue keeps their order."""
         return position <= self._puts - _interpqueues.get_count(self._tasks)
 
-    def recall(self) -> tuple[list[tuple[int, bytes]], int]:
+    def recall(self) -> tuple[list[tuple[int, _remote.Message]], int]:
         """Take back all that no worker has taken yet: the tasks in their order, and how many stops.
 
         The caller puts back what it wants kept, stops last, and rings: workers may have gone to
@@ -112,7 +112,7 @@ class Transport:
             if item == _remote.STOP:
                 stops += 1
             else:
-                tasks.append(item)
+                tasks.append((item[0], item[1:]))
         return tasks, stops
 
     # --- from the workers ------------------------------------------------------------------------
@@ -129,8 +129,9 @@ class Transport:
                     break
                 frames.append(marshal.loads(data[body : body + size]))
             else:
-                # Put before its notice was written, so it is there.
-                frames.append(marshal.loads(_interpqueues.get(self._bulk)[0]))
+                # Put before its notice was written, so it is there: marshalled, or in its parts.
+                item = _interpqueues.get(self._bulk)[0]
+                frames.append(item if type(item) is tuple else marshal.loads(item))
             start = body + size
         self._unread = data[start:]
         return frames

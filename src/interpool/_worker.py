@@ -54,7 +54,7 @@ class Settings:
 
     name_prefix: str
     preload: tuple[str, ...]
-    initializer: bytes | None  # a message, encoded when the pool was made
+    initializer: _remote.Message | None  # a message, encoded when the pool was made
 
 
 class Worker:
@@ -81,8 +81,9 @@ class Worker:
         self._ended.set()
 
     def join(self) -> None:
-        """Wait until the host thread is gone."""
-        self._thread.join()
+        """Wait until the host thread is gone, if ever it was."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _host(self) -> None:
         """Create, wait, end. Whatever happens, `GONE` is the last that is heard of it."""
