@@ -1,0 +1,1 @@
+"""The demo's work and its report: the standard library's source, measured module by module."""
