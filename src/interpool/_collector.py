@@ -9,6 +9,8 @@ It guarantees:
   workers, the callbacks of one future one after the other: just what they would meet in the
   threads of a `ThreadPoolExecutor`.
 
+* Should it fail, the pool is broken, with the reason, and every future ended.
+
 It ends when the engine has finished: closed, with no task and no worker left.
 """
 
@@ -70,15 +72,26 @@ class Collector:
             callback(future)
 
     def _run(self) -> None:
-        engine, transport = self._engine, self._transport
-        while not engine.finish():
-            outcomes = engine.absorb(transport.read())
-            outcomes.reverse()
-            while outcomes:
-                # Popped, so that a future and its result live no longer than their user holds them.
-                self._end(outcomes.pop())
-        if self._callers is not None:
-            self._callers.shutdown(wait=False)
+        try:
+            self._collect()
+        except BaseException as error:
+            # Ours or the system's fault. No future may be left waiting for this thread; its pool
+            # is told, and given one more chance to see its workers off.
+            self._end_all(self._engine.collapse(error))
+            self._collect()
+        finally:
+            if self._callers is not None:
+                self._callers.shutdown(wait=False)
+
+    def _collect(self) -> None:
+        while not self._engine.finish():
+            self._end_all(self._engine.absorb(self._transport.read()))
+
+    def _end_all(self, outcomes: list[Outcome]) -> None:
+        outcomes.reverse()
+        while outcomes:
+            # Popped, so that a future and its result live no longer than their user holds them.
+            self._end(outcomes.pop())
 
     def _end(self, outcome: Outcome) -> None:
         """End a future with what its frame says."""

@@ -181,9 +181,7 @@ class Engine:
             assert transport is not None  # noqa: S101 - the frames come from it
             for subject, kind, payload in frames:
                 if kind <= _remote.EACH:
-                    future = self._in_flight.pop(subject)
-                    future._stage = Stage.ANSWERED
-                    outcomes.append(Outcome(future, kind, payload))
+                    self._answer(subject, kind, payload, outcomes)
                 else:
                     self._hear(subject, kind, payload, outcomes)
             self._feed(transport)
@@ -191,6 +189,18 @@ class Engine:
             if self._refusal is not None:
                 self._dismiss(transport)
         self._start(newcomers)
+        return outcomes
+
+    def collapse(self, error: BaseException) -> list[Outcome]:
+        """Break the pool because the collector failed; return every future, to be ended."""
+        failure = Failure.from_frame(_remote.describe(error, "collector"))
+        outcomes: list[Outcome] = []
+        with self._lock:
+            self._break(failure, outcomes)
+            for task in list(self._in_flight):
+                self._answer(task, _remote.DIED, failure, outcomes)
+            if self._transport is not None:
+                self._dismiss(self._transport)
         return outcomes
 
     def finish(self) -> bool:
@@ -325,10 +335,7 @@ class Engine:
                 self._hear_unstarted(Failure.from_frame(payload), outcomes)
             case _remote.DIED:
                 task, description = payload
-                future = self._in_flight.pop(task, None)
-                if future is not None:
-                    future._stage = Stage.ANSWERED
-                    outcomes.append(Outcome(future, _remote.DIED, Failure.from_frame(description)))
+                self._answer(task, _remote.DIED, Failure.from_frame(description), outcomes)
             case _remote.LEFT:
                 self._workers[subject].release()
             case _remote.GONE:
@@ -343,22 +350,33 @@ class Engine:
 
     def _hear_unstarted(self, failure: Failure, outcomes: list[Outcome]) -> None:
         """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
-        _LOGGER.critical("%s\n%s", failure.headline(), failure.text)
         others = len(self._workers) - 1
         if failure.stage == "start" and others:
+            _LOGGER.critical("%s\n%s", failure.headline(), failure.text)
             self.max_workers = others
+        else:
+            self._break(failure, outcomes)
+
+    def _break(self, failure: Failure, outcomes: list[Outcome]) -> None:
+        """Take no more tasks, and end those that no worker has taken; the others go on."""
+        if self._broken is not None:
             return
-        if self._broken is None:
-            self._broken = failure
-            self._refusal = failure.headline()
-            for future in self._withdraw_all():
-                future._stage = Stage.ANSWERED
-                outcomes.append(Outcome(future, _remote.UNSTARTED, failure))
+        _LOGGER.critical("%s\n%s", failure.headline(), failure.text)
+        self._broken = failure
+        self._refusal = failure.headline()
+        for future in self._withdraw_all():
+            future._stage = Stage.ANSWERED
+            outcomes.append(Outcome(future, _remote.UNSTARTED, failure))
+
+    def _answer(self, task: int | None, kind: int, payload: Any, outcomes: list[Outcome]) -> None:
+        """Move a task that was sent to where its future is ended, unless that has been done."""
+        future = self._in_flight.pop(task, None) if task is not None else None
+        if future is not None:
+            future._stage = Stage.ANSWERED
+            outcomes.append(Outcome(future, kind, payload))
 
     def _strand(self, outcomes: list[Outcome]) -> None:
         """End the tasks that were taken by workers that are all gone without an answer."""
         for task, future in list(self._in_flight.items()):
             if self._is_taken(future):
-                del self._in_flight[task]
-                future._stage = Stage.ANSWERED
-                outcomes.append(Outcome(future, _remote.DIED, self._broken or LOST))
+                self._answer(task, _remote.DIED, self._broken or LOST, outcomes)

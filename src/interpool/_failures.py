@@ -13,13 +13,14 @@ _HEADLINES: Final = {
     "start": "A worker could not be started: {}",
     "preload": "A module of preload= could not be imported in a worker: {}",
     "initializer": "A worker's initializer failed, the pool is not usable anymore: {}",
+    "collector": "The pool's collector failed, the pool is not usable anymore: {}",
     "worker": "The worker that ran the task broke down: {}",
     "function": "The function cannot be rebuilt in a worker: {}",
     "argument": "The arguments cannot be rebuilt in a worker: {}",
     "result": "The task's result cannot be sent back: {}",
 }
 _TRANSFER_STAGES: Final = frozenset({"function", "argument", "result"})
-_BREAKING_STAGES: Final = frozenset({"start", "preload", "initializer", "worker"})
+_BREAKING_STAGES: Final = frozenset({"start", "preload", "initializer", "worker", "collector"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,266 @@
+"""Interleavings, forced; and the same at random, for a bounded time.
+
+The invariant: a future ends once, with one outcome; `cancel()` is true exactly if its task never
+runs.
+"""
+
+import concurrent.futures
+import gc
+import os
+import random
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from interpool import BrokenInterpreterPool, Future, InterpreterPoolExecutor
+from interpool._transport import Transport
+from support import PATIENCE, Gate, arrive_and_pass, identity, pass_through
+
+
+@pytest.fixture
+def busy(gate: Gate, arrivals: Gate) -> Iterator[InterpreterPoolExecutor]:
+    """A pool whose only worker is at the gate, so that what is submitted waits in the queue."""
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(arrive_and_pass, arrivals.entry, gate.exit, None)
+        arrivals.wait()
+        yield pool
+        gate.open()
+
+
+# --- Cancelling --------------------------------------------------------------------------------
+
+
+def test_cancel_while_the_worker_takes_the_task(
+    busy: InterpreterPoolExecutor, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The worker comes between the look at the queue and the recall: the recall decides.
+    recall = Transport.recall
+    future = busy.submit(identity, "ran")
+
+    def let_the_worker_have_it(transport: Transport) -> Any:
+        gate.open()
+        while not transport.is_taken(future._position):  # the worker is on its way
+            os.sched_yield()
+        return recall(transport)
+
+    monkeypatch.setattr(Transport, "recall", let_the_worker_have_it)
+    assert not future.cancel()
+    assert future.result(PATIENCE) == "ran"
+    monkeypatch.undo()
+    busy.submit(pass_through, gate.exit, None)  # the fixture opens the gate once more
+
+
+def test_cancel_leaves_the_others_in_their_order(busy: InterpreterPoolExecutor, gate: Gate) -> None:
+    def note(fd: int, n: int) -> None:
+        import os
+
+        os.write(fd, bytes([n]))
+
+    with Gate() as notes:
+        futures = [busy.submit(note, notes.entry, n) for n in range(200)]
+        cancelled = [n for n in range(200) if n % 3 == 0]
+        assert all(futures[n].cancel() for n in cancelled)
+        gate.open()
+        concurrent.futures.wait(futures, timeout=PATIENCE)
+        noted = list(os.read(notes.exit, 1_000))
+    assert noted == [n for n in range(200) if n % 3]
+    busy.submit(pass_through, gate.exit, None)
+
+
+def test_cancel_from_two_threads_notifies_once(busy: InterpreterPoolExecutor) -> None:
+    for _ in range(50):
+        future = busy.submit(identity, 1)
+        called: list[object] = []
+        future.add_done_callback(called.append)
+        answers: list[bool] = []
+        both = threading.Barrier(2)
+
+        def cancel(
+            future: Future[int] = future,
+            answers: list[bool] = answers,
+            both: threading.Barrier = both,
+        ) -> None:
+            both.wait(PATIENCE)
+            answers.append(future.cancel())
+
+        threads = [threading.Thread(target=cancel) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert answers == [True, True]
+        assert called == [future]
+        assert concurrent.futures.wait([future], timeout=0).done == {future}
+
+
+def test_a_garbage_collection_under_the_lock_may_cancel(
+    busy: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An abandoned iterator in a cycle is finalized by a collection inside the engine's own lock.
+    class Holder:
+        def __init__(self, results: Iterator[int]) -> None:
+            self.results = results
+            self.me = self
+
+    results = busy.map(identity, range(20))
+    waiting = list(busy._engine._in_flight.values())[-20:]
+    started = busy.map(identity, [0])
+    holder = Holder(results)
+    kept = weakref.ref(holder)
+    put = Transport.put
+
+    def collect_first(transport: Transport, task: int, message: tuple[Any, ...]) -> int:
+        gc.collect()
+        return put(transport, task, message)
+
+    # Only an iterator that was started cancels what is left; start it without a result.
+    futures: Any = results.gi_frame.f_locals["futures"]  # type: ignore[attr-defined]
+    futures.appendleft(busy._engine.refuse(ValueError("first")))
+    with pytest.raises(ValueError, match="first"):
+        next(results)
+    del results, holder, started, futures
+    monkeypatch.setattr(Transport, "put", collect_first)
+    busy.submit(identity, "after")
+    assert kept() is None
+    assert all(future.cancelled() for future in waiting)
+
+
+def test_a_garbage_collection_under_the_lock_may_close_the_pool(
+    gate: Gate, arrivals: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The executor itself goes while its collector is inside the engine.
+    pool = InterpreterPoolExecutor(1)
+    engine = pool._engine
+    future = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, "done")
+    arrivals.wait()
+    holder: list[Any] = [pool]
+    holder.append(holder)
+    del pool, holder
+    feed = type(engine)._feed
+
+    def collect_first(self: Any, transport: Transport) -> None:
+        gc.collect()
+        feed(self, transport)
+
+    monkeypatch.setattr(type(engine), "_feed", collect_first)
+    gc.disable()
+    gate.open()
+    assert future.result(PATIENCE) == "done"
+    gc.enable()
+    engine.join()
+    assert engine._transport is None
+
+
+# --- A collector that fails --------------------------------------------------------------------
+
+
+def test_a_collector_that_fails_leaves_no_future_waiting(
+    gate: Gate, arrivals: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Transport.read
+    failures = iter([MemoryError("of the collector")])
+
+    def fail_once(transport: Transport) -> Any:
+        frames = read(transport)
+        for error in failures:
+            raise error
+        return frames
+
+    with InterpreterPoolExecutor(1) as pool:
+        futures = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(300)]
+        arrivals.wait()
+        monkeypatch.setattr(Transport, "read", fail_once)
+        gate.open()  # the read that is under way brings this one
+        assert futures[0].result(PATIENCE) == 0
+        arrivals.wait()
+        gate.open()
+        for future in futures[1:2] + futures[-1:]:
+            with pytest.raises(BrokenInterpreterPool, match=r"collector failed.*of the collector"):
+                future.result(PATIENCE)
+        with pytest.raises(BrokenInterpreterPool):
+            pool.submit(identity, 1)
+        gate.open(300)
+
+
+# --- At random ---------------------------------------------------------------------------------
+
+
+def act(pool: InterpreterPoolExecutor, chance: random.Random, ended: list[Future[Any]]) -> None:
+    """Submit, cancel, map, wait: whatever comes up."""
+    futures: list[tuple[int, Future[int]]] = []
+    for n in range(60):
+        match chance.randrange(6):
+            case 0 if futures:
+                _, future = chance.choice(futures)
+                if future.cancel():
+                    assert future.cancelled()
+            case 1 if futures:
+                expected, future = chance.choice(futures)
+                if not future.cancelled():
+                    assert future.result(PATIENCE) == expected
+            case 2:
+                size = chance.choice([None, 1, 3, 50])
+                results = pool.map(identity, range(20), chunksize=size, buffersize=size)
+                if chance.random() < 0.5:
+                    assert list(results) == list(range(20))
+                else:
+                    next(results)  # and let go of it
+            case _:
+                futures.append((n, pool.submit(identity, n)))
+    for n, future in futures:
+        assert future.cancelled() or future.result(PATIENCE) == n
+        ended.append(future)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("seed", range(6))
+def test_many_threads_do_anything_at_any_time(seed: int) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for round_ in range(4):
+            chance = random.Random(seed * 100 + round_)
+            ended: list[Future[Any]] = []
+            errors: list[BaseException] = []
+            pool = InterpreterPoolExecutor(chance.choice([1, 2, 5]))
+
+            def run(seed: int, pool: Any = pool, ended: Any = ended, errors: Any = errors) -> None:
+                try:
+                    act(pool, random.Random(seed), ended)
+                except RuntimeError, concurrent.futures.CancelledError:
+                    pass  # the pool was shut down meanwhile
+                except BaseException as error:
+                    errors.append(error)
+
+            threads = [threading.Thread(target=run, args=(chance.random(),)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            if chance.random() < 0.5:
+                pool.shutdown(wait=False, cancel_futures=chance.random() < 0.5)
+            for thread in threads:
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+            pool.shutdown()
+            assert errors == []
+            assert all(future.done() for future in ended)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.stress
+def test_sleepers_are_always_woken() -> None:
+    # One at a time: each submit meets workers that are asleep, or are just going to sleep.
+    with InterpreterPoolExecutor(3) as pool:
+        for n in range(3_000):
+            assert pool.submit(identity, n).result(PATIENCE) == n
+
+
+@pytest.mark.stress
+def test_pools_come_and_go() -> None:
+    for n in range(40):
+        with InterpreterPoolExecutor(2) as pool:
+            assert pool.submit(identity, n).result(PATIENCE) == n
