@@ -98,23 +98,6 @@ def is_referable(obj: Any) -> bool:
 # --- By value ------------------------------------------------------------------------------------
 
 
-class _GlobalNames:
-    """The global names that code objects use, nested ones included; kept while the code lives."""
-
-    def __init__(self) -> None:
-        # By identity: code objects compare by value, which is slow and may confuse two of them.
-        self._known: dict[int, tuple[weakref.ref[types.CodeType], tuple[str, ...]]] = {}
-
-    def of(self, code: types.CodeType) -> tuple[str, ...]:
-        """The names, in no particular order."""
-        identity = id(code)
-        entry = self._known.get(identity)
-        if entry is None or entry[0]() is not code:
-            forget = weakref.ref(code, lambda _: self._known.pop(identity, None))
-            entry = self._known[identity] = (forget, tuple(set(_used_names(code))))
-        return entry[1]
-
-
 def _used_names(code: types.CodeType) -> Iterator[str]:
     # co_names holds attributes too: a global of the same name then goes along without need, which
     # costs its size; reading the instructions instead would cost every function their decoding.
@@ -124,7 +107,30 @@ def _used_names(code: types.CodeType) -> Iterator[str]:
             yield from _used_names(constant)
 
 
-global_names_of: Final = _GlobalNames().of
+class _Kept[K, V]:
+    """What was found out about objects, by identity, for as long as each lives.
+
+    By identity, since code objects compare by value, which is slow and takes `1` for `True`.
+    """
+
+    def __init__(self, find_out: Callable[[K], V]) -> None:
+        self._find_out = find_out
+        self._known: dict[int, tuple[weakref.ref[K], V]] = {}
+
+    def of(self, key: K) -> V:
+        """What is known of the object."""
+        identity = id(key)
+        entry = self._known.get(identity)
+        if entry is None or entry[0]() is not key:
+            forget = weakref.ref(key, lambda _: self._known.pop(identity, None))
+            entry = self._known[identity] = (forget, self._find_out(key))
+        return entry[1]
+
+
+# The global names that a code object uses, those of the code inside it included.
+global_names_of: Final = _Kept[types.CodeType, frozenset[str]](
+    lambda code: frozenset(_used_names(code))
+).of
 
 _ATTRIBUTES: Final = ("__defaults__", "__kwdefaults__", "__qualname__", "__module__", "__doc__")
 
@@ -146,19 +152,21 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _remote.PLAIN_TYPES
 
 
-def _code_form(function: types.FunctionType) -> bytes | None:
-    """The form of a function that needs no pickle in the worker, or None."""
-    if function.__closure__ is not None or function.__dict__:
-        return None
-    namespace = function.__globals__
-    if any(name in namespace for name in global_names_of(function.__code__)):
-        return None
-    attributes = _attributes_of(function)
-    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-    if not all(map(_is_plain, defaults)):
-        return None
-    parts = (_remote.BY_CODE, function.__code__, function.__module__, function.__name__, attributes)
-    return marshal.dumps(parts)
+def _is_self_contained(function: types.FunctionType) -> bool:
+    """Whether code and plain defaults are all there is to a function."""
+    return (
+        function.__closure__ is None
+        and not function.__dict__
+        and function.__globals__.keys().isdisjoint(global_names_of(function.__code__))
+        and all(map(_is_plain, function.__defaults__ or ()))
+        and all(map(_is_plain, (function.__kwdefaults__ or {}).values()))
+    )
+
+
+def _code_form(function: types.FunctionType) -> bytes:
+    """The form of a self-contained function, which needs no pickle in the worker."""
+    parts = function.__code__, function.__module__, function.__name__, _attributes_of(function)
+    return marshal.dumps((_remote.BY_CODE, *parts))
 
 
 class Namespace:
@@ -208,7 +216,10 @@ def define(callable_: Callable[..., Any], dumps: Callable[[Any], bytes]) -> Defi
         )
         return key_of(form), form
     if isinstance(callable_, types.FunctionType):
-        form = _code_form(callable_) or marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))
+        if _is_self_contained(callable_):
+            form = _code_form(callable_)
+        else:
+            form = marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))
         return key_of(form), form
     # An object with state: built anew for every task, as every argument is.
     return 0, marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))
