@@ -1,0 +1,54 @@
+"""Every snippet is run, and prints what the comment beside it says; every link leads somewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import run_program
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
+
+
+def snippets() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, code in enumerate(
+            re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+        ):
+            yield f"{page.relative_to(ROOT)}[{number}]", code
+
+
+SNIPPETS = dict(snippets())
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_a_snippet_prints_what_it_says(name: str) -> None:
+    code = SNIPPETS[name]
+    expected = re.findall(r"^ *print\(.*\) +# (.*)$", code, re.MULTILINE)
+    done = run_program(code)
+    assert (done.stderr, done.returncode) == ("", 0)
+    printed = done.stdout.splitlines()
+    assert len(printed) == len(expected)
+    for line, comment in zip(printed, expected, strict=True):
+        # An ellipsis ends what is quoted.
+        assert line.startswith(comment.removesuffix("...")) if "..." in comment else line == comment
+
+
+def test_there_are_snippets() -> None:
+    assert {name.partition("[")[0] for name in SNIPPETS} >= {"README.md", "README.ja.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_map_of_the_house_names_every_module() -> None:
+    named = set(
+        re.findall(r"^    (_\w+\.py)", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    )
+    there = {path.name for path in (ROOT / "src/interpool").glob("_*.py")}
+    assert named | {"__init__.py", "__main__.py"} == there | {"__init__.py", "__main__.py"}
