@@ -177,6 +177,41 @@ def test_a_future_keeps_no_result_that_its_user_let_go() -> None:
         assert kept() is None
 
 
+def test_a_future_with_callbacks_needs_no_collection_to_go() -> None:
+    gc.disable()
+    try:
+        with InterpreterPoolExecutor(1) as pool:
+            called = threading.Event()
+            future = pool.submit(identity, 1)
+            future.add_done_callback(lambda _: called.set())
+            assert called.wait(PATIENCE)
+            kept = weakref.ref(future)
+            del future
+            pool.submit(identity, 2).result()
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_a_callback_runs_though_no_thread_can_be_had_for_it(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if "_callbacks" in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    called: list[object] = []
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.submit(pass_through, gate.exit, 1)
+        future.add_done_callback(called.append)
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        gate.open()
+    assert called == [future]
+
+
 def test_asyncio_runs_functions_in_it() -> None:
     async def main() -> list[int]:
         loop = asyncio.get_running_loop()

@@ -34,7 +34,7 @@ def test_a_closed_pool_leaves_no_queue() -> None:
     before = queues()
     with InterpreterPoolExecutor(2) as pool:
         pool.submit(identity, 1).result()
-        assert len(queues() - before) == 4
+        assert len(queues() - before) == 4  # three of the pool, one of its worker
     assert queues() == before
 
 
@@ -96,8 +96,25 @@ def test_frames_are_put_together_again(
     assert frames == [(subject, _remote.VALUE_PLAIN, "x" * subject) for subject in range(20)]
 
 
+def test_a_notice_brings_its_own_workers_frame(transport: Transport) -> None:
+    # One worker has put its frame and not yet written its notice when another one's notice comes:
+    # with a common queue that notice would bring the first one's frame, and the second one's would
+    # be lost with its interpreter.
+    queues = [_remote.create_queue() for _ in range(2)]
+    first, second = (_remote.Loop(n, bulk, *transport.worker_ends) for n, bulk in enumerate(queues))
+    large = "x" * _remote.APART
+    _remote.put(queues[0], (1, _remote.VALUE_PLAIN, large))
+    second.send(2, _remote.VALUE_PLAIN, large)
+    second.send(2, _remote.LEFT, None)
+    assert transport.read() == [(2, _remote.VALUE_PLAIN, large), (2, _remote.LEFT, None)]
+    _remote.destroy_queue(queues[1])
+    first.send(3, _remote.EACH, ["marshalled", large])
+    assert transport.read() == [(1, _remote.VALUE_PLAIN, large)]
+    _remote.destroy_queue(queues[0])
+
+
 def test_a_ring_for_each_sleeper_and_none_without(transport: Transport) -> None:
-    loops = [_remote.Loop(n, *transport.worker_ends) for n in range(2)]
+    loops = [_remote.Loop(n, 0, *transport.worker_ends) for n in range(2)]
     taken: list[object] = []
     threads = [
         threading.Thread(target=lambda loop=loop: taken.append(loop.next_message()))
@@ -119,7 +136,7 @@ def test_an_announcement_is_taken_back_when_a_task_comes_in_time(
 ) -> None:
     # The interleaving: the queue is empty, the worker announces itself, and a task is put before
     # it looks again; once with main not having seen the announcement, once with it having rung.
-    loop = _remote.Loop(0, *transport.worker_ends)
+    loop = _remote.Loop(0, 0, *transport.worker_ends)
     put = _remote.put
     for rung in (False, True):
 

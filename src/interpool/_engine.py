@@ -22,6 +22,7 @@ iterator that cancels a future of this very pool), then nothing. No user code ru
 the exception of what a garbage collection runs; each step under it leaves the state whole.
 """
 
+import concurrent.futures
 import itertools
 import logging
 import threading
@@ -31,7 +32,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from interpool import _lifetime, _remote
-from interpool._collector import Callback, Collector
+from interpool._callbacks import Callback
+from interpool._collector import Collector
 from interpool._failures import LOST, Failure
 from interpool._future import Future, Stage
 from interpool._transport import Frame, Transport
@@ -62,6 +64,7 @@ class Engine:
         self._backlog: deque[Future[Any]] = deque()
         self._in_flight: dict[int, Future[Any]] = {}
         self._workers: dict[int, Worker] = {}
+        self._gone: list[Worker] = []  # to be joined, which is never done under the lock
         self._waiting = 0  # in the backlog and not withdrawn
         self._transport: Transport | None = None
         self._collector: Collector | None = None
@@ -122,7 +125,7 @@ class Engine:
         with self._lock:
             return future._stage is Stage.SENT and self._is_taken(future)
 
-    def call_back(self, future: Future[Any], callback: Callback) -> None:
+    def call_back(self, future: concurrent.futures.Future[Any], callback: Callback) -> None:
         """Run a callback of a future that has ended, where it may block."""
         if (collector := self._collector) is not None:
             collector.call_back(future, callback)
@@ -188,6 +191,9 @@ class Engine:
             newcomers = self._recruit(transport)
             if self._refusal is not None:
                 self._dismiss(transport)
+            gone, self._gone = self._gone, []
+        for worker in gone:
+            worker.join()
         self._start(newcomers)
         return outcomes
 
@@ -339,7 +345,7 @@ class Engine:
             case _remote.LEFT:
                 self._workers[subject].release()
             case _remote.GONE:
-                self._workers.pop(subject).join()
+                self._gone.append(self._workers.pop(subject))
                 if not self._workers:
                     self._strand(outcomes)
             case _remote.HUNGRY | _remote.WAKE:

@@ -62,4 +62,6 @@ class Future[T](concurrent.futures.Future[T]):
         Callbacks are called in the order in which they were added, in a thread in which they may
         block: a callback that waits for other futures of the pool does not keep them from ending.
         """
-        super().add_done_callback(lambda _: self._engine.call_back(self, fn))
+        # Not self: a future that referred to itself by its callbacks would wait for a collection.
+        engine = self._engine
+        super().add_done_callback(lambda future: engine.call_back(future, fn))

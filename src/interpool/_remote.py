@@ -57,8 +57,8 @@ STOP = 0
 REMOVE = 1
 # The kernel writes this much to a pipe in one piece (POSIX PIPE_BUF is at least 512, Linux 4096).
 ATOMIC_WRITE = 512 if sys.platform != "linux" else 4096
-HEADER = 4  # bytes of a frame's length; a length of 0 means: in the bulk queue
-BULK_NOTICE = bytes(HEADER)
+HEADER = 4  # bytes of a frame's length; of length 0, it is in the bulk queue whose id follows
+QUEUE_ID = 8  # bytes of such an id
 # Functions kept built, by key. A message carries its function's definition, so dropping one costs
 # no more than building it again. The number is arbitrary.
 FUNCTIONS_KEPT = 128
@@ -97,6 +97,11 @@ def register_queue_errors() -> None:
 def create_queue() -> int:
     """Create an unbounded queue and return its id."""
     return _interpqueues.create(0, REMOVE, -1)  # type: ignore[arg-type]  # -1: the default
+
+
+def destroy_queue(queue: int) -> None:
+    """Destroy a queue; what is in it is let go of."""
+    _interpqueues.destroy(queue)
 
 
 def put(queue: int, item: object) -> None:
@@ -340,27 +345,39 @@ class Loop:
     """One worker: takes messages from the shared queue and answers them until it takes `STOP`."""
 
     def __init__(
-        self, number: int, queues: tuple[int, int, int, int], descriptors: tuple[int, int]
+        self,
+        number: int,
+        bulk: int,
+        queues: tuple[int, int, int],
+        descriptors: tuple[int, int],
     ) -> None:
-        """Args: the worker's number, and `Transport.worker_ends`."""
+        """Args: the worker's number, its bulk queue, and `Transport.worker_ends`."""
         self.number = number
-        self.tasks, self.sleepers, self.starved, self.bulk = queues
+        self.bulk = bulk
+        self.tasks, self.sleepers, self.starved = queues
         self.bell, self.results = descriptors
         self.current: int | None = None  # the task being run, for the frame DIED
 
     def send(self, subject: int, kind: int, payload: Any) -> None:
         """Send one frame: in the pipe if it goes there in one piece, else by the bulk queue."""
         if type(payload) in APART_TYPES and len(payload) >= APART:
-            put(self.bulk, (subject, kind, payload))
-            os.write(self.results, BULK_NOTICE)
+            self.send_bulk((subject, kind, payload))
             return
         frame = marshal.dumps((subject, kind, payload))
         size = len(frame)
         if size + HEADER <= ATOMIC_WRITE:
             os.write(self.results, size.to_bytes(HEADER, "little") + frame)
         else:
-            put(self.bulk, frame)
-            os.write(self.results, BULK_NOTICE)
+            self.send_bulk(frame)
+
+    def send_bulk(self, frame: Any) -> None:
+        """Send one frame by this worker's bulk queue, and the notice of it by the pipe.
+
+        A queue of its own: with a common one another worker's notice would bring this frame, and
+        this worker's notice the other's, which may be gone, and its frames with it.
+        """
+        put(self.bulk, frame)
+        os.write(self.results, bytes(HEADER) + self.bulk.to_bytes(QUEUE_ID, "little"))
 
     def next_message(self) -> Any:
         """Take the next item of the task queue, sleeping while there is none."""
@@ -446,7 +463,8 @@ _handle = _thread._ThreadHandle()
 
 def start(
     number: int,
-    ends: tuple[tuple[int, int, int, int], tuple[int, int]],
+    bulk: int,
+    ends: tuple[tuple[int, int, int], tuple[int, int]],
     name: str,
     path: list[str],
     preload: tuple[str, ...],
@@ -455,7 +473,7 @@ def start(
     """Start the loop in a thread of this interpreter, so that the interpreter can be entered."""
     register_queue_errors()
     sys.path[:] = path
-    loop = Loop(number, *ends)
+    loop = Loop(number, bulk, *ends)
 
     def run() -> None:
         _thread.set_name(name)

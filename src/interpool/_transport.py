@@ -49,7 +49,6 @@ class Transport:
         self._tasks = _remote.create_queue()
         self._sleepers = _remote.create_queue()
         self._starved = _remote.create_queue()
-        self._bulk = _remote.create_queue()
         self._bell_out, self._bell_in = os.pipe()
         self._results_out, self._results_in = os.pipe()
         self._unread = b""
@@ -57,9 +56,9 @@ class Transport:
         _open.add(self)
 
     @property
-    def worker_ends(self) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    def worker_ends(self) -> tuple[tuple[int, int, int], tuple[int, int]]:
         """What a worker needs: the ids of the queues, and its descriptors."""
-        queues = self._tasks, self._sleepers, self._starved, self._bulk
+        queues = self._tasks, self._sleepers, self._starved
         return queues, (self._bell_out, self._results_in)
 
     # --- to the workers --------------------------------------------------------------------------
@@ -124,15 +123,16 @@ class Transport:
         start, header = 0, _remote.HEADER
         while (body := start + header) <= len(data):
             size = int.from_bytes(data[start:body], "little")
+            end = body + (size or _remote.QUEUE_ID)
+            if end > len(data):
+                break
             if size:
-                if body + size > len(data):
-                    break
-                frames.append(marshal.loads(data[body : body + size]))
+                frames.append(marshal.loads(data[body:end]))
             else:
                 # Put before its notice was written, so it is there: marshalled, or in its parts.
-                item = _interpqueues.get(self._bulk)[0]
+                item = _interpqueues.get(int.from_bytes(data[body:end], "little"))[0]
                 frames.append(item if type(item) is tuple else marshal.loads(item))
-            start = body + size
+            start = end
         self._unread = data[start:]
         return frames
 
@@ -147,4 +147,4 @@ class Transport:
         for fd in (self._bell_out, self._bell_in, self._results_out, self._results_in):
             os.close(fd)
         for queue in self.worker_ends[0]:
-            _interpqueues.destroy(queue)
+            _remote.destroy_queue(queue)

@@ -8,11 +8,13 @@ last result has been copied.
 """
 
 import _interpreters
+import contextlib
 import functools
 import importlib.machinery
 import marshal
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +48,24 @@ def _remote_code() -> tuple[str, bytes]:
     spec = importlib.machinery.PathFinder.find_spec(_REMOTE, interpool.__path__)
     loader: Any = spec and spec.loader  # of source files or of a zip archive: both give the code
     return str(_remote.__file__), marshal.dumps(loader.get_code(_REMOTE))
+
+
+@contextlib.contextmanager
+def _bulk_queue() -> Iterator[int]:
+    queue = _remote.create_queue()
+    try:
+        yield queue
+    finally:
+        _remote.destroy_queue(queue)
+
+
+@contextlib.contextmanager
+def _interpreter() -> Iterator[int]:
+    interpreter = _interpreters.create("isolated", reqrefs=False)
+    try:
+        yield interpreter
+    finally:
+        _interpreters.destroy(interpreter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +108,23 @@ class Worker:
     def _host(self) -> None:
         """Create, wait, end. Whatever happens, `GONE` is the last that is heard of it."""
         try:
-            interpreter = _interpreters.create("isolated", reqrefs=False)
-            try:
-                self._boot(interpreter)
+            with _bulk_queue() as bulk, _interpreter() as interpreter:
+                self._boot(interpreter, bulk)
                 self._ended.wait()
                 _interpreters.exec(interpreter, _JOIN)
-            finally:
-                _interpreters.destroy(interpreter)
         except BaseException as error:
             self.transport.post(self.number, _remote.UNSTARTED, _remote.describe(error, "start"))
         finally:
             self.transport.post(self.number, _remote.GONE)
 
-    def _boot(self, interpreter: int) -> None:
+    def _boot(self, interpreter: int, bulk: int) -> None:
         settings = self._settings
         boot = marshal.dumps(
             (
                 *_remote_code(),
                 (
                     self.number,
+                    bulk,
                     self.transport.worker_ends,
                     self._thread.name,
                     list(map(str, sys.path)),
