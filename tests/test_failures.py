@@ -67,6 +67,8 @@ def test_a_function_that_cannot_be_pickled_is_named(pool: InterpreterPoolExecuto
 def test_map_names_the_item(pool: InterpreterPoolExecutor) -> None:
     with pytest.raises(TransferError, match="Argument 1 of identity"):
         list(pool.map(identity, [1, threading.Lock()], chunksize=2))
+    results = pool.map(identity, [1, threading.Lock()])
+    assert next(results) == 1
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])

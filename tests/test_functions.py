@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from interpool import InterpreterPoolExecutor, TransferError, _functions, _remote
-from interpool._codec import Call, dumps
-from support import add
+from interpool._codec import Call, parcel
+from support import add, run_program
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +263,78 @@ def test_a_function_that_is_gone_in_the_worker_says_so(pool: InterpreterPoolExec
 
 def test_pickles_name_the_remote_half_by_its_flat_name() -> None:
     # A dotted name would make every worker import the whole package (50 ms).
-    data = dumps(lambda: math.pi)
+    data, _ = parcel(lambda: math.pi)
     assert b"_interpool_remote" in data
     assert b"interpool._remote" not in data
+
+
+# --- Globals in a worker -----------------------------------------------------------------------
+
+SCRIPT = """
+import threading
+import xml.dom.minidom
+from interpool import InterpreterPoolExecutor
+
+model, cache, FACTOR, lock = None, {}, 3, threading.Lock()
+
+def initialize(value):
+    global model
+    model = value
+    cache["by initializer"] = value
+
+def use(x): return model, x, dict(cache)
+def put(key): cache[key] = 1
+def helper(): return FACTOR
+def scale(x): return helper() * x
+def only_an_attribute(x): return x.lock if hasattr(x, "lock") else "no lock"
+def parse(text): return xml.dom.minidom.parseString(text).documentElement.tagName
+
+with InterpreterPoolExecutor(1, initializer=initialize, initargs=("loaded",)) as pool:
+    print(pool.submit(use, 1).result())
+    pool.submit(put, "by task").result()
+    print(pool.submit(use, 2).result())
+    cache = {"new": "in main"}
+    print(pool.submit(use, 3).result())
+    for FACTOR in (3, 4, 3, 3):
+        print(pool.submit(scale, 2).result(), end=" ")
+    def helper(): return 100
+    print(pool.submit(scale, 2).result())
+    print(pool.submit(only_an_attribute, 1).result(), pool.submit(parse, "<a/>").result())
+"""
+
+
+def test_functions_of_a_script_share_its_globals_in_a_worker() -> None:
+    done = run_program(SCRIPT)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "('loaded', 1, {'by initializer': 'loaded'})",
+        "('loaded', 2, {'by initializer': 'loaded', 'by task': 1})",
+        "('loaded', 3, {'new': 'in main'})",
+        "6 8 6 6 200",
+        "no lock a",
+    ]
+
+
+def test_namespaces_of_the_same_name_are_not_mixed_up(pool: InterpreterPoolExecutor) -> None:
+    spaces: list[dict[str, Any]] = [{"__name__": "same", "X": n} for n in range(2)]
+    for space in spaces:
+        exec("def read(): return X", space)  # noqa: S102 - a module made by hand
+    for _ in range(2):
+        assert [pool.submit(space["read"]).result() for space in spaces] == [0, 1]
+
+
+def test_functions_as_arguments_bring_their_globals(
+    pool: InterpreterPoolExecutor, unimportable: Any
+) -> None:
+    def apply(function: Callable[[int], int], n: int) -> int:
+        return function(n)
+
+    assert pool.submit(apply, unimportable.helper, 2).result() == 6
+    unimportable.FACTOR = 5
+    assert pool.submit(apply, unimportable.helper, 2).result() == 10
+    assert list(pool.map(apply, [unimportable.even] * 2, [2, 3], chunksize=2)) == [True, False]
+
+
+@pytest.mark.parametrize("value", [type(None), type(...), int | None, list[int], int])
+def test_types_as_arguments(pool: InterpreterPoolExecutor, value: Any) -> None:
+    assert pool.submit(lambda x: [x], value).result() == [value]

@@ -18,7 +18,7 @@ import pytest
 
 from interpool import BrokenInterpreterPool, Future, InterpreterPoolExecutor
 from interpool._transport import Transport
-from support import PATIENCE, Gate, arrive_and_pass, identity, pass_through
+from support import PATIENCE, Gate, arrive_and_pass, identity, pass_through, run_program
 
 
 @pytest.fixture
@@ -155,6 +155,58 @@ def test_a_garbage_collection_under_the_lock_may_close_the_pool(
     assert engine._transport is None
 
 
+# --- Interrupts --------------------------------------------------------------------------------
+
+INTERRUPTED = """
+import concurrent.futures, random, signal, sys
+from interpool import InterpreterPoolExecutor
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+chance = random.Random(int(sys.argv[2]))
+for trial in range(60):
+    pool = InterpreterPoolExecutor(2)
+    futures = []
+    try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.015))
+        for _ in range(100):
+            new = [pool.submit(abs, -1) for _ in range(20)]
+            futures += new
+            if sys.argv[1] == "cancel":
+                for future in new:
+                    future.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+    done, left = concurrent.futures.wait(futures, timeout=30)
+    assert not left, (trial, left)
+    assert pool.submit(abs, -2).result(30) == 2
+    pool.shutdown()
+print("whole")
+"""
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("way", ["submit", "cancel"])
+def test_ctrl_c_at_any_moment_leaves_the_pool_whole(way: str) -> None:
+    done = run_program(INTERRUPTED, way, "1")
+    assert (done.stdout, done.returncode) == ("whole\n", 0), done.stderr
+
+
+def test_an_interrupt_waits_for_the_end_of_the_lines_it_must_not_tear() -> None:
+    done = run_program("""
+import signal
+from interpool._interrupts import Deferred
+reached = []
+try:
+    with Deferred():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end")
+    reached.append("beyond")
+except KeyboardInterrupt:
+    print(reached, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+""")
+    assert done.stdout == "['the end'] True\n"
+
+
 # --- A collector that fails --------------------------------------------------------------------
 
 
@@ -184,6 +236,14 @@ def test_a_collector_that_fails_leaves_no_future_waiting(
         with pytest.raises(BrokenInterpreterPool):
             pool.submit(identity, 1)
         gate.open(300)
+
+
+def test_a_result_set_by_the_user_harms_no_other(gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        futures = [pool.submit(pass_through, gate.exit, n) for n in range(6)]
+        futures[1].set_result("mine")
+        gate.open(6)
+        assert [future.result(PATIENCE) for future in futures] == [0, "mine", 2, 3, 4, 5]
 
 
 # --- At random ---------------------------------------------------------------------------------

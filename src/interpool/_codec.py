@@ -27,25 +27,19 @@ _is_plain_set: Final = _remote.PLAIN_TYPES.issuperset
 class Pickler(pickle.Pickler):
     """Pickles functions by value where a worker cannot import them."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, namespaces: _functions.Namespaces) -> None:
         super().__init__(file, 5)
-        self._namespaces: dict[int, _functions.Namespace] = {}
+        self._namespaces = namespaces
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce functions, modules and their globals; leave the rest to pickle."""
+        """Reduce functions and modules, refuse classes that no worker finds; leave the rest."""
         kind = type(obj)
-        if kind is types.FunctionType:
-            if _functions.is_referable(obj):
-                return NotImplemented
-            return _functions.reduce_function(obj, self._namespace_of(obj))
-        if kind is _functions.Namespace:
-            return _remote.make_namespace, (obj.name,)
+        if kind is types.FunctionType and not _functions.is_referable(obj):
+            return self._namespaces.reduce(obj)
         if kind is types.ModuleType:
-            if not _functions.is_importable(obj.__name__):
-                message = f"a worker cannot import the module {obj.__name__!r}"
-                raise pickle.PicklingError(message)
-            return _remote.import_module, (obj.__name__,)
-        if issubclass(kind, type) and not _functions.is_referable(obj):
+            return _functions.ModuleReference(obj).__reduce__()
+        # The types of None, ... and NotImplemented have no name in any module; pickle knows them.
+        if kind is type and obj not in _NAMELESS and not _functions.is_referable(obj):
             message = (
                 f"a worker cannot import the class {obj.__qualname__!r} from {obj.__module__!r}: "
                 "define it in a module of its own"
@@ -53,19 +47,21 @@ class Pickler(pickle.Pickler):
             raise pickle.PicklingError(message)
         return NotImplemented
 
-    def _namespace_of(self, function: types.FunctionType) -> _functions.Namespace:
-        found = self._namespaces.get(id(function.__globals__))
-        if found is None:
-            found = _functions.Namespace(function.__module__ or "__main__")
-            self._namespaces[id(function.__globals__)] = found
-        return found
+
+_NAMELESS: Final = frozenset({types.NoneType, types.EllipsisType, types.NotImplementedType})
 
 
-def dumps(obj: Any) -> bytes:
-    """Pickle an object for a worker."""
-    file = io.BytesIO()
-    Pickler(file).dump(obj)
-    return file.getvalue()
+def parcel(obj: Any) -> _functions.Parcel:
+    """Pickle an object for a worker, with the globals of the functions in it."""
+    namespaces = _functions.Namespaces()
+
+    def pickled(value: Any) -> bytes:
+        file = io.BytesIO()
+        Pickler(file, namespaces).dump(value)
+        return file.getvalue()
+
+    data = pickled(obj)
+    return data, namespaces.pack(pickled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class Call:
         """
         name = getattr(fn, "__qualname__", None) or f"{type(fn).__qualname__} object"
         try:
-            return cls(name, _functions.define(fn, dumps))
+            return cls(name, _functions.define(fn, parcel))
         except Exception as error:
             message = f"The function {name} cannot be sent to a worker: {_reason(error)}"
             raise TransferError(message) from error
@@ -102,10 +98,10 @@ class Call:
         ):
             return self._message(_remote.CALL_PLAIN, (args, kwargs), apart)
         try:
-            payload = dumps((args, kwargs))
+            payload, namespaces = parcel((args, kwargs))
         except Exception as error:
             raise self._explain(error, args, kwargs) from error
-        return self._message(_remote.CALL_PICKLED, payload, apart)
+        return self._message(_remote.CALL_PICKLED, payload, apart, namespaces)
 
     def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> _remote.Message:
         """The message that asks for `[fn(*args) for args in items]`.
@@ -116,21 +112,25 @@ class Call:
         if all(_is_plain_set(map(type, args)) for args in items):
             return self._message(_remote.EACH_PLAIN, list(items))
         try:
-            payload = dumps(list(items))
+            payload, namespaces = parcel(list(items))
         except Exception as error:
             for args in items:  # the first item that fails alone is the culprit
                 self.message(args, {})
             raise self._explain(error, (), {}) from error
-        return self._message(_remote.EACH_PICKLED, payload)
+        return self._message(_remote.EACH_PICKLED, payload, namespaces=namespaces)
 
     def _message(
-        self, kind: int, payload: Any, apart: Mapping[int | str, Any] = MappingProxyType({})
+        self,
+        kind: int,
+        payload: Any,
+        apart: Mapping[int | str, Any] = MappingProxyType({}),
+        namespaces: _functions.Packed = (),
     ) -> _remote.Message:
         large = list(apart.values())
         if type(payload) is bytes and len(payload) >= _remote.APART:
             large.append(payload)
             payload = None
-        head = marshal.dumps((*self.definition, kind, payload, tuple(apart)))
+        head = marshal.dumps((*self.definition, kind, payload, tuple(apart), namespaces))
         return head, *large
 
     def _explain(
@@ -140,7 +140,7 @@ class Call:
         named: list[tuple[object, Any]] = [*enumerate(args, 1), *kwargs.items()]
         for name, value in named:
             try:
-                dumps(value)
+                parcel(value)
             except Exception as own:
                 return TransferError(
                     f"Argument {name!r} of {self.name} ({type(value).__qualname__}) cannot be sent "

@@ -10,7 +10,10 @@ It guarantees:
 It ends when the engine has finished: closed, with no task and no worker left.
 """
 
+import contextlib
 import threading
+from collections import deque
+from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from interpool import _codec, _remote
@@ -31,6 +34,7 @@ class Collector:
         self._engine = engine
         self._transport = transport
         self._thread = threading.Thread(target=self._run, name=f"{name}_collector")
+        self._outcomes: deque[Outcome] = deque()  # of what was read, not ended yet
         self._callbacks = Callbacks(engine.max_workers, name)
 
     def start(self) -> None:
@@ -65,7 +69,8 @@ class Collector:
         except BaseException as error:
             # Ours or the system's fault. No future may be left waiting for this thread; its pool
             # is told, and given one more chance to see its workers off.
-            self._end_all(self._engine.collapse(error))
+            self._engine.collapse(error, self._outcomes)
+            self._end_all()
             self._collect()
         finally:
             self._callbacks.shutdown(wait=False)
@@ -73,25 +78,26 @@ class Collector:
     def _collect(self) -> None:
         while not self._engine.finish():
             self._callbacks.hand_over()  # those of futures that a finalizer here has cancelled
-            self._end_all(self._engine.absorb(self._transport.read()))
+            self._engine.absorb(self._transport.read(), self._outcomes)
+            self._end_all()
 
-    def _end_all(self, outcomes: list[Outcome]) -> None:
-        outcomes.reverse()
-        while outcomes:
+    def _end_all(self) -> None:
+        while self._outcomes:
             # Popped, so that a future and its result live no longer than their user holds them.
-            _end(outcomes.pop())
+            _end(self._outcomes.popleft())
             self._callbacks.hand_over()
 
 
 def _end(outcome: Outcome) -> None:
     """End a future with what its frame says."""
     future = outcome.future
-    try:
-        value = _value(outcome.kind, outcome.payload)
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+    with contextlib.suppress(InvalidStateError):  # its user has set its result
+        try:
+            value = _value(outcome.kind, outcome.payload)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
 
 
 def _value(kind: int, payload: Any) -> Any:

@@ -19,7 +19,8 @@ What it guarantees:
 
 Locks: `_lock` (this pool's state; reentrant, because a garbage collection inside it may finalize an
 iterator that cancels a future of this very pool), then nothing. No user code runs under it, with
-the exception of what a garbage collection runs; each step under it leaves the state whole.
+the exception of what a garbage collection runs; each step under it leaves the state whole. The main
+thread may be interrupted between any two steps: what must not be torn apart there is `Deferred`.
 """
 
 import concurrent.futures
@@ -36,6 +37,7 @@ from interpool._callbacks import Callback
 from interpool._collector import Collector
 from interpool._failures import LOST, Failure
 from interpool._future import Future, Stage
+from interpool._interrupts import Deferred
 from interpool._transport import Frame, Transport
 from interpool._worker import Settings, Worker
 
@@ -65,7 +67,7 @@ class Engine:
         self._in_flight: dict[int, Future[Any]] = {}
         self._workers: dict[int, Worker] = {}
         self._gone: list[Worker] = []  # to be joined, which is never done under the lock
-        self._waiting = 0  # in the backlog and not withdrawn
+        self._reports: deque[Frame] = deque()  # frames from this side, for the collector
         self._transport: Transport | None = None
         self._collector: Collector | None = None
         self._refusal: str | None = None  # why no task is taken any more
@@ -88,14 +90,14 @@ class Engine:
             RuntimeError: after `close`, or at the interpreter's exit.
         """
         future = Future[Any](self, message)
-        with self._lock:
+        with Deferred(), self._lock:
             self.check_open()
             transport = self._transport or self._open()
             self._backlog.append(future)
-            self._waiting += 1
             self._feed(transport)
-            newcomers = self._recruit(transport)
-        self._start(newcomers)
+            hiring = self._is_short()
+        if hiring:
+            self._hire()
         return future
 
     def refuse(self, error: BaseException) -> Future[Any]:
@@ -105,24 +107,31 @@ class Engine:
         future.set_exception(error)
         return future
 
-    def withdraw(self, future: Future[Any]) -> bool:
-        """Take a task back if no worker has taken it; true for the one caller that did."""
+    def withdraw(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
+        """Take back those of some tasks that no worker has taken, and return their futures.
+
+        A future is returned to the one caller that withdrew it, who settles it.
+        """
+        withdrawn: list[Future[Any]] = []
+        waiting = Stage.WAITING
         with self._lock:
-            if future._stage is Stage.WAITING:
-                self._waiting -= 1  # its place in the backlog is passed over when it comes up
-            elif (
-                future._stage is not Stage.SENT
-                or self._is_taken(future)
-                or not self._recall(future)
-            ):
-                return False
-            future._stage = Stage.WITHDRAWN
-            future._message = None
-            return True
+            queued = set()
+            for future in futures:
+                if future._stage is waiting:
+                    # Passed over when it comes up in the backlog.
+                    future._stage = Stage.WITHDRAWN
+                    withdrawn.append(future)
+                elif future._stage is Stage.SENT and not self._is_taken(future):
+                    queued.add(future)
+            if queued:
+                withdrawn += self._recall(queued)
+            for future in withdrawn:
+                future._message = None
+        return withdrawn
 
     def is_running(self, future: Future[Any]) -> bool:
         """Whether a worker has taken the task, and its outcome is not here yet."""
-        with self._lock:
+        with Deferred(), self._lock:
             return future._stage is Stage.SENT and self._is_taken(future)
 
     def call_back(self, future: concurrent.futures.Future[Any], callback: Callback) -> None:
@@ -139,19 +148,17 @@ class Engine:
             refusal: what `submit` says from now on.
             cancel: cancel every task that no worker has taken.
         """
-        withdrawn: list[Future[Any]] = []
-        with self._lock:
-            self._refusal = self._refusal or refusal
-            if cancel:
-                withdrawn = self._withdraw_all()
-            if self._transport is not None:
-                self._dismiss(self._transport)
-                if not self._workers:
-                    # No frame of theirs will wake the collector; nor do any fill the pipe, so this
-                    # cannot block under the lock.
-                    self._transport.post(0, _remote.WAKE)
-        for future in withdrawn:
-            future.settle_withdrawn()
+        with Deferred():
+            withdrawn: list[Future[Any]] = []
+            with self._lock:
+                self._refusal = self._refusal or refusal
+                if cancel:
+                    withdrawn = self._withdraw_all()
+                if self._transport is not None:
+                    self._dismiss(self._transport)
+                    self._transport.wake()
+            for future in withdrawn:
+                future.settle_withdrawn()
 
     def join(self) -> None:
         """Wait until a closed pool is gone: tasks, workers, threads, descriptors.
@@ -172,51 +179,53 @@ class Engine:
         self._workers.clear()
         self._backlog.clear()
         self._in_flight.clear()
-        self._waiting = 0
 
     # --- told by the collector -------------------------------------------------------------------
 
-    def absorb(self, frames: Iterable[Frame]) -> list[Outcome]:
-        """Account for what was read; feed the workers; return the futures that are to end."""
-        outcomes: list[Outcome] = []
+    def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome]) -> None:
+        """Account for what was read and feed the workers; add the futures that are to end."""
         with self._lock:
             transport = self._transport
             assert transport is not None  # noqa: S101 - the frames come from it
             for subject, kind, payload in frames:
-                if kind <= _remote.EACH:
-                    self._answer(subject, kind, payload, outcomes)
-                else:
-                    self._hear(subject, kind, payload, outcomes)
+                self._account(subject, kind, payload, outcomes)
             self._feed(transport)
-            newcomers = self._recruit(transport)
+        self._hire()
+        with self._lock:
+            while self._reports:  # of what went wrong in this process, just now among others
+                self._account(*self._reports.popleft(), outcomes)
             if self._refusal is not None:
                 self._dismiss(transport)
             gone, self._gone = self._gone, []
         for worker in gone:
             worker.join()
-        self._start(newcomers)
-        return outcomes
 
-    def collapse(self, error: BaseException) -> list[Outcome]:
-        """Break the pool because the collector failed; return every future, to be ended."""
+    def report(self, subject: int, kind: int, payload: Any = None) -> None:
+        """Tell the collector of something that happened in this process, as a frame would."""
+        self._reports.append((subject, kind, payload))
+        with self._lock:
+            if self._transport is not None:
+                self._transport.wake()
+
+    def collapse(self, error: BaseException, outcomes: deque[Outcome]) -> None:
+        """Break the pool because the collector failed; add every future, to be ended."""
         failure = Failure.from_frame(_remote.describe(error, "collector"))
-        outcomes: list[Outcome] = []
         with self._lock:
             self._break(failure, outcomes)
             for task in list(self._in_flight):
                 self._answer(task, _remote.DIED, failure, outcomes)
             if self._transport is not None:
                 self._dismiss(self._transport)
-        return outcomes
 
     def finish(self) -> bool:
         """Close the channels if all is done; return whether it is."""
         with self._lock:
-            if self._refusal is None or self._workers or self._waiting or self._in_flight:
+            if self._refusal is None or self._workers or self._backlog or self._in_flight:
                 return False
-            if self._transport is not None:
-                self._transport.close()
-                self._transport = None
+            # Forgotten first: a finalizer that comes in between must not use what is being closed.
+            transport, self._transport = self._transport, None
+            if transport is not None:
+                transport.close()
         _lifetime.forget(self)
         return True
 
@@ -229,7 +238,7 @@ class Engine:
         collector = Collector(self, transport, self._settings.name_prefix)
         try:
             collector.start()
-        except BaseException:
+        except RuntimeError:  # the system gives no thread
             transport.close()
             _lifetime.forget(self)
             raise
@@ -239,56 +248,73 @@ class Engine:
     def _feed(self, transport: Transport) -> None:
         """Send tasks from the backlog while there is room, and wake workers for them."""
         backlog = self._backlog
-        sent = False
+        waiting, sent = Stage.WAITING, Stage.SENT
+        any_sent = False
         while backlog:
-            if not transport.has_room(len(self._in_flight), len(self._workers)):
-                # Ask first, look again afterwards: the worker that takes the last item either
-                # sees the request, or has made the room that is seen here.
-                transport.ask_for_more()
-                if not transport.has_room(len(self._in_flight), len(self._workers)):
-                    break
-            future = backlog.popleft()
-            message, future._message = future._message, None
-            if message is None:
-                continue  # withdrawn
-            self._waiting -= 1
-            task = next(self._task_numbers)
-            self._send(transport, task, future, message)
-            sent = True
-        if sent:
+            future = backlog[0]
+            if future._stage is waiting and not self._has_room(transport):
+                break
+            if future._stage is waiting:
+                # Claimed. Nothing is called since the line before, so no finalizer can have come
+                # in between and withdrawn it.
+                future._stage = sent
+                message, future._message = future._message, None
+                self._send(transport, future, message or ())
+                any_sent = True
+            if backlog and backlog[0] is future:  # a finalizer may have fed in between
+                backlog.popleft()
+        if any_sent:
             transport.ring()
 
-    def _send(
-        self, transport: Transport, task: int, future: Future[Any], message: _remote.Message
-    ) -> None:
-        self._in_flight[task] = future
-        future._stage = Stage.SENT
-        future._position = transport.put(task, message)
+    def _has_room(self, transport: Transport) -> bool:
+        """Whether one more task may be sent; if not, see to it that somebody says when."""
+        if transport.has_room(len(self._in_flight), len(self._workers)):
+            return True
+        # Ask first, look again afterwards: the worker that takes the last item either sees the
+        # request, or has made the room that is seen here.
+        transport.ask_for_more()
+        return transport.has_room(len(self._in_flight), len(self._workers))
 
-    def _recruit(self, transport: Transport) -> list[Worker]:
-        """Make workers while there are fewer than unfinished tasks, to be started outside."""
-        newcomers = []
-        wanted = min(self.max_workers, self._waiting + len(self._in_flight))
-        while self._broken is None and len(self._workers) < wanted:
-            worker = Worker(next(self._worker_numbers), self._settings, transport)
-            self._workers[worker.number] = worker
-            newcomers.append(worker)
-        return newcomers
+    def _send(self, transport: Transport, future: Future[Any], message: _remote.Message) -> None:
+        """Put a task that is marked as sent into the queue."""
+        task = next(self._task_numbers)
+        try:
+            self._in_flight[task] = future
+            future._position = transport.put(task, message)
+        except BaseException as error:
+            # Too deep a recursion, no memory: nobody knows whether it was put. It must not run
+            # twice, nor leave a future waiting.
+            self._in_flight[task] = future
+            self.report(task, _remote.FAILED, _remote.describe(error, "sending"))
+            raise
 
-    def _start(self, newcomers: list[Worker]) -> None:
-        """Start workers, outside the lock: a thread's start waits for the thread to run."""
-        for worker in newcomers:
-            try:
-                worker.start()
-            except RuntimeError as error:  # the system gives no more threads
-                # The channels stay open while this worker is listed, until GONE has been read.
-                failure = _remote.describe(error, "start")
-                worker.transport.post(worker.number, _remote.UNSTARTED, failure)
-                worker.transport.post(worker.number, _remote.GONE)
+    def _is_short(self) -> bool:
+        """Whether there are fewer workers than unfinished tasks, and may be more."""
+        unfinished = len(self._backlog) + len(self._in_flight)
+        return len(self._workers) < min(self.max_workers, unfinished) and self._broken is None
+
+    def _hire(self) -> None:
+        """Start workers for the tasks there are: outside the lock, for a start waits for it."""
+        newcomers: list[Worker] = []
+        with Deferred():
+            with self._lock:
+                while self._transport is not None and self._is_short():
+                    number = next(self._worker_numbers)
+                    ends = self._transport.worker_ends
+                    worker = Worker(number, self._settings, ends, self.report)
+                    self._workers[worker.number] = worker
+                    newcomers.append(worker)
+            for worker in newcomers:
+                try:
+                    worker.start()
+                except RuntimeError as error:  # the system gives no more threads
+                    failure = _remote.describe(error, "start")
+                    self.report(worker.number, _remote.UNSTARTED, failure)
+                    self.report(worker.number, _remote.GONE)
 
     def _dismiss(self, transport: Transport) -> None:
         """Put a stop for each worker behind the last task."""
-        if self._waiting:
+        if self._backlog:
             return
         for worker in self._workers.values():
             if not worker.dismissed:
@@ -299,19 +325,22 @@ class Engine:
     def _is_taken(self, future: Future[Any]) -> bool:
         return self._transport is not None and self._transport.is_taken(future._position)
 
-    def _recall(self, wanted: Future[Any]) -> bool:
-        """Take one task out of the queue, leaving the others in their order."""
+    def _recall(self, wanted: set[Future[Any]] | None) -> list[Future[Any]]:
+        """Take those tasks out of the queue, or all; leave the others in their order."""
         transport = self._transport
         if transport is None:
-            return False
-        found = False
+            return []
+        found = []
         tasks, stops = transport.recall()
         for task, message in tasks:
-            future = self._in_flight.pop(task)
-            if future is wanted:
-                found = True
+            future = self._in_flight.pop(task, None)
+            if future is None:
+                continue  # its sending failed half-way, and its future has been ended
+            if wanted is None or future in wanted:
+                future._stage = Stage.WITHDRAWN
+                found.append(future)
             else:
-                self._send(transport, task, future, message)
+                self._send(transport, future, message)
         for _ in range(stops):
             transport.put_stop()
         transport.ring()
@@ -319,23 +348,22 @@ class Engine:
 
     def _withdraw_all(self) -> list[Future[Any]]:
         """Withdraw every task that no worker has taken."""
-        withdrawn: list[Future[Any]] = []
-        if (transport := self._transport) is not None:
-            tasks, stops = transport.recall()
-            withdrawn += (self._in_flight.pop(task) for task, _ in tasks)
-            for _ in range(stops):
-                transport.put_stop()
-            transport.ring()
-        withdrawn += (future for future in self._backlog if future._message is not None)
+        withdrawn = self._recall(None)
+        waiting = Stage.WAITING
+        for future in self._backlog:
+            if future._stage is waiting:
+                future._stage = Stage.WITHDRAWN
+                withdrawn.append(future)
         self._backlog.clear()
-        self._waiting = 0
         for future in withdrawn:
-            future._stage = Stage.WITHDRAWN
             future._message = None
         return withdrawn
 
-    def _hear(self, subject: int, kind: int, payload: Any, outcomes: list[Outcome]) -> None:
-        """Act on word of a worker."""
+    def _account(self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome]) -> None:
+        """Act on a frame: the outcome of a task, or word of a worker."""
+        if kind <= _remote.EACH:
+            self._answer(subject, kind, payload, outcomes)
+            return
         match kind:
             case _remote.UNSTARTED:
                 self._hear_unstarted(Failure.from_frame(payload), outcomes)
@@ -354,7 +382,7 @@ class Engine:
                 message = f"unknown frame {kind} of {subject}"
                 raise AssertionError(message)
 
-    def _hear_unstarted(self, failure: Failure, outcomes: list[Outcome]) -> None:
+    def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome]) -> None:
         """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
         others = len(self._workers) - 1
         if failure.stage == "start" and others:
@@ -363,7 +391,7 @@ class Engine:
         else:
             self._break(failure, outcomes)
 
-    def _break(self, failure: Failure, outcomes: list[Outcome]) -> None:
+    def _break(self, failure: Failure, outcomes: deque[Outcome]) -> None:
         """Take no more tasks, and end those that no worker has taken; the others go on."""
         if self._broken is not None:
             return
@@ -374,14 +402,14 @@ class Engine:
             future._stage = Stage.ANSWERED
             outcomes.append(Outcome(future, _remote.UNSTARTED, failure))
 
-    def _answer(self, task: int | None, kind: int, payload: Any, outcomes: list[Outcome]) -> None:
+    def _answer(self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome]) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         future = self._in_flight.pop(task, None) if task is not None else None
         if future is not None:
             future._stage = Stage.ANSWERED
             outcomes.append(Outcome(future, kind, payload))
 
-    def _strand(self, outcomes: list[Outcome]) -> None:
+    def _strand(self, outcomes: deque[Outcome]) -> None:
         """End the tasks that were taken by workers that are all gone without an answer."""
         for task, future in list(self._in_flight.items()):
             if self._is_taken(future):

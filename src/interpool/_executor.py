@@ -144,11 +144,13 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
 
         Returns:
             An iterator. It raises `TimeoutError` when the time is up, and an item's exception when
-            that item is reached; either ends it. Closing or dropping it cancels what has not begun.
+            that item is reached; either ends it. Once begun, closing or dropping it cancels what
+            has not.
 
         Raises:
             TypeError, ValueError: for a size that makes no sense, or an `fn` that is not callable.
-            TransferError: if the function, or an argument submitted now, cannot be sent.
+            TransferError: if the function cannot be sent. An item that cannot be raises it from the
+                iterator, in its turn.
             BrokenInterpreterPool, RuntimeError: as `submit` does.
         """
         _map.check_sizes(chunksize, buffersize)

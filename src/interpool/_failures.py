@@ -15,11 +15,12 @@ _HEADLINES: Final = {
     "initializer": "A worker's initializer failed, the pool is not usable anymore: {}",
     "collector": "The pool's collector failed, the pool is not usable anymore: {}",
     "worker": "The worker that ran the task broke down: {}",
+    "sending": "The task was being sent, and whether it ran is not known: {}",
     "function": "The function cannot be rebuilt in a worker: {}",
     "argument": "The arguments cannot be rebuilt in a worker: {}",
     "result": "The task's result cannot be sent back: {}",
 }
-_TRANSFER_STAGES: Final = frozenset({"function", "argument", "result"})
+_TRANSFER_STAGES: Final = frozenset({"function", "argument", "result", "sending"})
 _BREAKING_STAGES: Final = frozenset({"start", "preload", "initializer", "worker", "collector"})
 
 

@@ -10,23 +10,35 @@ By reference where a worker can import it, by value otherwise:
   transitively; so a script is never run a second time;
 * any other callable: pickled.
 
+Functions of one module share one globals dict in a worker, as they do here: what an initializer
+assigns there, later tasks see. A global is sent as bytes; the worker sets it only if they are not
+those that it was sent last, so main's changes arrive and the worker's own are kept.
+
 A definition goes with every message that needs it, and the worker keeps what it built under the
 definition's key, so nothing has to be remembered of what a worker knows.
 """
 
+import dis
 import functools
 import itertools
 import marshal
+import pickle
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from interpool import _remote
 
 type Definition = tuple[int, bytes]
 """A key (0: not to be kept) and the marshalled form that `_remote.build` reads."""
+
+type Packed = tuple[tuple[int, str, dict[str, bytes]], ...]
+"""Namespaces: token, module name, and each global's pickle."""
+
+type Parcel = tuple[bytes, Packed]
+"""A pickle, and the namespaces of the functions in it."""
 
 # Keys in use at a time. Losing one costs a worker one more building. The number is arbitrary.
 _KEYS_KEPT: Final = 1024
@@ -98,13 +110,25 @@ def is_referable(obj: Any) -> bool:
 # --- By value ------------------------------------------------------------------------------------
 
 
-def _used_names(code: types.CodeType) -> Iterator[str]:
-    # co_names holds attributes too: a global of the same name then goes along without need, which
-    # costs its size; reading the instructions instead would cost every function their decoding.
+def _names(code: types.CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _used_names(constant)
+            yield from _names(constant)
+
+
+_GLOBAL_INSTRUCTIONS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL"})
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    # Not co_names, which holds attributes too: an unrelated global of an attribute's name would go
+    # along, or be what refuses the task.
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _GLOBAL_INSTRUCTIONS:
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _global_names(constant)
 
 
 class _Kept[K, V]:
@@ -129,23 +153,21 @@ class _Kept[K, V]:
 
 # The global names that a code object uses, those of the code inside it included.
 global_names_of: Final = _Kept[types.CodeType, frozenset[str]](
-    lambda code: frozenset(_used_names(code))
+    lambda code: frozenset(_global_names(code))
 ).of
 
-_ATTRIBUTES: Final = ("__defaults__", "__kwdefaults__", "__qualname__", "__module__", "__doc__")
+_ATTRIBUTES: Final = (
+    "__defaults__",
+    "__kwdefaults__",
+    "__qualname__",
+    "__module__",
+    "__doc__",
+)
 
 
 def _attributes_of(function: types.FunctionType) -> dict[str, Any]:
     """What a function has beside code, globals and cells."""
     return {name: getattr(function, name) for name in _ATTRIBUTES} | vars(function)
-
-
-def used_globals(function: types.FunctionType) -> dict[str, Any]:
-    """The globals that a function uses, as they are now."""
-    namespace = function.__globals__
-    return {
-        name: namespace[name] for name in global_names_of(function.__code__) if name in namespace
-    }
 
 
 def _is_plain(value: Any) -> bool:
@@ -169,42 +191,102 @@ def _code_form(function: types.FunctionType) -> bytes:
     return marshal.dumps((_remote.BY_CODE, *parts))
 
 
-class Namespace:
-    """Stands for one globals dict in a pickle, so that functions that share it share a new one."""
+class Namespaces:
+    """The globals that the functions of one pickle use, by the namespace they belong to.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    A namespace is named by a token: positive for a module's, which a worker keeps; negative for a
+    globals dict of no module, which is made anew with every definition.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[int, int] = {}  # by the identity of a globals dict
+        self._found: dict[int, tuple[str, dict[str, Any], dict[str, bytes]]] = {}
+        self._pending: list[tuple[int, str]] = []
+        self._names: set[str] = set()  # all that the functions mention, attributes included
+
+    def reduce(self, function: types.FunctionType) -> tuple[Any, ...]:
+        """How a function is pickled by value; note the globals that it uses."""
+        token = self._token_of(function)
+        _, namespace, values = self._found[token]
+        for name in global_names_of(function.__code__):
+            if name in namespace and name not in values:
+                values[name] = b""
+                self._pending.append((token, name))
+        self._names.update(_names(function.__code__))
+        cells = []
+        for cell in function.__closure__ or ():
+            try:
+                cells.append((True, cell.cell_contents))
+            except ValueError:  # empty: a variable that is not bound yet
+                cells.append((False, None))
+        made_of = (marshal.dumps(function.__code__), token, function.__name__, len(cells))
+        state = (_attributes_of(function), cells)
+        return _remote.make_function, made_of, state, None, None, _remote.fill_function
+
+    def pack(self, pickled: Callable[[Any], bytes]) -> Packed:
+        """Pickle the globals that were noted, and those that they use in turn."""
+        modules = []
+        while self._pending:
+            token, name = self._pending.pop()
+            _, namespace, values = self._found[token]
+            value = namespace.get(name)
+            if type(value) is types.ModuleType:
+                modules.append((values, name, value))
+            else:
+                values[name] = pickled(value)
+        for values, name, module in modules:
+            values[name] = pickled(ModuleReference(module, self._names))
+        return tuple((token, name, values) for token, (name, _, values) in self._found.items())
+
+    def _token_of(self, function: types.FunctionType) -> int:
+        namespace = function.__globals__
+        token = self._tokens.get(id(namespace))
+        if token is None:
+            name = function.__module__ or "__main__"
+            module = sys.modules.get(name)
+            if module is not None and vars(module) is namespace:
+                token = _module_tokens.of(module)
+            else:
+                token = -1 - len(self._tokens)
+            self._tokens[id(namespace)] = token
+            self._found[token] = name, namespace, {}
+        return token
 
 
-def reduce_function(function: types.FunctionType, namespace: Namespace) -> tuple[Any, ...]:
-    """How a function is pickled by value; what may refer back to it is filled in afterwards."""
-    cells = []
-    for cell in function.__closure__ or ():
-        try:
-            cells.append((True, cell.cell_contents))
-        except ValueError:  # empty: a variable that is not bound yet
-            cells.append((False, None))
-    code = marshal.dumps(function.__code__)
-    state = (_attributes_of(function), used_globals(function), cells)
-    return (
-        _remote.make_function,
-        (code, namespace, function.__name__, len(cells)),
-        state,
-        None,
-        None,
-        _remote.fill_function,
-    )
+_module_tokens: Final = _Kept[types.ModuleType, int](lambda _: next(_numbers))
 
 
-def define(callable_: Callable[..., Any], dumps: Callable[[Any], bytes]) -> Definition:
+class ModuleReference:
+    """A module by name, with those of its loaded submodules that are mentioned part by part.
+
+    `import a.b` binds `a`, and a function that says `a.b.c` needs `a.b` imported too.
+    """
+
+    def __init__(self, module: types.ModuleType, names: Collection[str] = ()) -> None:
+        prefix = module.__name__ + "."
+        self.names = [module.__name__] + [
+            name
+            for name in list(sys.modules)
+            if name.startswith(prefix) and not set(name[len(prefix) :].split(".")).difference(names)
+        ]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        for name in self.names:
+            if not is_importable(name):
+                message = f"a worker cannot import the module {name!r}"
+                raise pickle.PicklingError(message)
+        return _remote.import_module, tuple(self.names)
+
+
+def define(callable_: Callable[..., Any], parcel: Callable[[Any], Parcel]) -> Definition:
     """Describe a callable to workers.
 
     Args:
         callable_: what is to be called there.
-        dumps: the codec's pickler, for what needs it.
+        parcel: the codec's pickler, for what needs it.
 
     Raises:
-        Exception: whatever `dumps` raises.
+        Exception: whatever `parcel` raises.
     """
     if type(callable_) in _REFERABLE and is_referable(callable_):
         form = marshal.dumps(
@@ -219,7 +301,7 @@ def define(callable_: Callable[..., Any], dumps: Callable[[Any], bytes]) -> Defi
         if _is_self_contained(callable_):
             form = _code_form(callable_)
         else:
-            form = marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))
+            form = marshal.dumps((_remote.BY_PICKLE, *parcel(callable_)))
         return key_of(form), form
     # An object with state: built anew for every task, as every argument is.
-    return 0, marshal.dumps((_remote.BY_PICKLE, dumps(callable_)))
+    return 0, marshal.dumps((_remote.BY_PICKLE, *parcel(callable_)))

@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+
+from interpool._interrupts import Deferred
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
@@ -39,18 +41,15 @@ class Future[T](concurrent.futures.Future[T]):
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it; return whether it is cancelled."""
-        if self.done():
-            return super().cancel()
-        if not self._engine.withdraw(self):
-            return self._stage is Stage.WITHDRAWN and super().cancel()
-        return self.settle_withdrawn()
+        cancel_all([self])
+        # False unless it was withdrawn, now or before: a task that is sent stays pending.
+        return self.cancelled() or (self._stage is Stage.WITHDRAWN and super().cancel())
 
-    def settle_withdrawn(self) -> bool:
-        """Tell waiters and callbacks of a task that the engine has withdrawn. Always true."""
+    def settle_withdrawn(self) -> None:
+        """Tell waiters and callbacks of a task that the engine has withdrawn."""
         super().cancel()
         # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
         self.set_running_or_notify_cancel()
-        return True
 
     def running(self) -> bool:
         """Return whether a worker is running the task now."""
@@ -65,3 +64,13 @@ class Future[T](concurrent.futures.Future[T]):
         # Not self: a future that referred to itself by its callbacks would wait for a collection.
         engine = self._engine
         super().add_done_callback(lambda future: engine.call_back(future, fn))
+
+
+def cancel_all(futures: Iterable[Future[Any]]) -> None:
+    """Cancel those of one pool's tasks that no worker has taken, at the cost of one."""
+    futures = [future for future in futures if not future.done()]
+    if futures:
+        # An interrupt between the two steps would leave a withdrawn future that never ends.
+        with Deferred():
+            for future in futures[0]._engine.withdraw(futures):
+                future.settle_withdrawn()

@@ -5,8 +5,10 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+
+from interpool._errors import TransferError
+from interpool._future import Future, cancel_all
 
 if TYPE_CHECKING:
     from interpool._codec import Call, Chunk
@@ -51,9 +53,11 @@ def map_ordered(
     )
 
     def submit(chunk: tuple[tuple[Any, ...], ...]) -> Future[Any]:
-        if size == 1:
-            return engine.submit(call.message(chunk[0], {}))
-        return engine.submit(call.chunk_message(chunk))
+        try:
+            message = call.message(chunk[0], {}) if size == 1 else call.chunk_message(chunk)
+        except TransferError as error:
+            return engine.refuse(error)  # it is raised when its turn comes
+        return engine.submit(message)
 
     if buffersize is None:
         return _results(deque(map(submit, chunks)), size, deadline)
@@ -83,8 +87,7 @@ def _results(
                 for index in range(len(chunk)):
                     yield chunk.take(index)
     finally:
-        for future in futures:
-            future.cancel()
+        cancel_all(futures)
 
 
 def _result_or_cancel(future: Future[Any], deadline: float | None) -> Any:

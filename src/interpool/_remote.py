@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 sys.modules["_interpool_remote"] = sys.modules["interpool._remote"]
 __name__ = "_interpool_remote"
 
-# A message is a tuple: what marshal made of `(key, definition, kind, payload, apart)`, then what is
-# large and travels beside it, uncopied until it arrives: arguments, whose places `apart` names (an
-# index or a keyword each), and the payload itself, if that is None. What a message asks for; PLAIN:
-# the payload is the arguments, PICKLED: their pickle.
+# A message is a tuple: what marshal made of
+# `(key, definition, kind, payload, apart, namespaces)`, then what is large and travels beside it,
+# uncopied until it arrives: arguments, whose places `apart` names (an index or a keyword each), and
+# the payload itself, if that is None. What a message asks for; PLAIN: the payload is the arguments,
+# PICKLED: their pickle.
 CALL_PLAIN, CALL_PICKLED, EACH_PLAIN, EACH_PICKLED = range(4)
 # What the message about a function holds: a name to import, a code object, a pickle.
 BY_REFERENCE, BY_CODE, BY_PICKLE = range(3)
@@ -125,12 +126,54 @@ def take(queue: int) -> Any:
 _Function: Any = type(take)
 _Cell: Any = type((lambda it: lambda: it)(0).__closure__[0])  # type: ignore[index]  # noqa: PLC3002
 
+
+# An announcement outlives the worker that made it (`UNBOUND`): workers take back one another's, so
+# what is left when one goes may stand for another that sleeps.
+REPLACE = 3
+
+
+def put_token(queue: int) -> None:
+    """Put a token into a queue of tokens."""
+    _interpqueues.put(queue, 0, REPLACE)  # type: ignore[call-arg]  # typeshed is at 3.13
+
+
+def take_token(queue: int) -> bool:
+    """Take a token from a queue of tokens, if there is one."""
+    try:
+        return bool(_interpqueues.get_count(queue) and _interpqueues.get(queue))
+    except Exception as error:
+        if type(error).__name__ != "QueueEmpty":
+            raise
+        return False  # another interpreter was faster
+
+
+def with_length(frame: bytes) -> bytes:
+    """Put a frame's length before it, as `Transport.read` wants it."""
+    return len(frame).to_bytes(HEADER, "little") + frame
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write to the pipe in one piece, waiting for room where there is none."""
+    while True:
+        try:
+            os.write(fd, data)
+        except BlockingIOError:
+            import select
+
+            room = select.poll()
+            room.register(fd, select.POLLOUT)
+            room.poll()
+        else:
+            return
+
+
 # --- Functions: built once, then found by key ----------------------------------------------------
 
 
-def import_module(name: str) -> Any:
-    """Import a module by its dotted name and return it."""
-    __import__(name)
+def import_module(name: str, *submodules: str) -> Any:
+    """Import a module by its dotted name, and more of its package, and return it."""
+    for wanted in (name, *submodules):
+        __import__(wanted)
     return sys.modules[name]
 
 
@@ -142,24 +185,57 @@ def find(module: str, qualname: str) -> Any:
     return found
 
 
-def make_namespace(name: str) -> dict[str, Any]:
-    """Make the globals dict of functions of the module `name`, which cannot be imported."""
-    return {"__name__": name, "__builtins__": __builtins__}
+class Namespace:
+    """The globals of functions whose module cannot be imported here."""
+
+    def __init__(self, name: str) -> None:
+        """Args: the module's name."""
+        self.globals: dict[str, Any] = {"__name__": name, "__builtins__": __builtins__}
+        self.sent: dict[str, bytes] = {}  # what main sent last, by name
 
 
-def make_function(code: bytes, namespace: dict[str, Any], name: str, cells: int) -> FunctionType:
+# Those of modules, kept; and those of globals dicts of no module, of the parcel being received.
+_kept: dict[int, Namespace] = {}
+_own: dict[int, Namespace] = {}
+# Raised whenever a kept namespace changes by what main sent. A kept function that was built before
+# may find other globals than those that its definition came with, so it is built again.
+_version = 0
+
+
+def receive(namespaces: Iterable[tuple[int, str, dict[str, bytes]]]) -> None:
+    """Take in the globals of a parcel, before its pickle is loaded.
+
+    Only what main has changed: what it sends once more is left as tasks here have made it.
+    """
+    global _version  # noqa: PLW0603 - the state of this module
+    _own.clear()
+    changed = []
+    for token, name, values in namespaces:
+        spaces = _kept if token > 0 else _own
+        space = spaces.get(token) or spaces.setdefault(token, Namespace(name))
+        for key, data in values.items():
+            if space.sent.get(key) != data:
+                changed.append((space, key, data))
+                _version += token > 0
+    # Loaded when all namespaces are there: a function may be of another one than its name.
+    for space, key, data in changed:
+        space.globals[key] = unpickle(data)
+        space.sent[key] = data
+
+
+def make_function(code: bytes, token: int, name: str, cells: int) -> FunctionType:
     """Make an unfilled function of marshalled code, with `cells` empty cells as its closure."""
     closure = tuple(_Cell() for _ in range(cells)) if cells else None
-    function: FunctionType = _Function(marshal.loads(code), namespace, name, None, closure)
+    space = (_kept if token > 0 else _own)[token]
+    function: FunctionType = _Function(marshal.loads(code), space.globals, name, None, closure)
     return function
 
 
 def fill_function(
-    function: FunctionType, state: tuple[dict[str, Any], dict[str, Any], list[tuple[bool, Any]]]
+    function: FunctionType, state: tuple[dict[str, Any], list[tuple[bool, Any]]]
 ) -> None:
     """Give a function of `make_function` what may refer back to it."""
-    attributes, used_globals, cells = state
-    function.__globals__.update(used_globals)
+    attributes, cells = state
     for cell, (filled, contents) in zip(function.__closure__ or (), cells, strict=True):
         if filled:
             cell.cell_contents = contents
@@ -174,25 +250,27 @@ def build(definition: bytes) -> Any:
         return find(*parts)
     if form == BY_CODE:
         code, module, name, attributes = parts
-        function = _Function(code, make_namespace(module), name)
+        function = _Function(code, Namespace(module).globals, name)
         for attribute, value in attributes.items():
             setattr(function, attribute, value)
         return function
-    return unpickle(parts[0])
+    data, namespaces = parts
+    receive(namespaces)
+    return unpickle(data)
 
 
-_functions: dict[int, Any] = {}
+_functions: dict[int, tuple[Any, int]] = {}  # with the version of the globals they were built in
 
 
 def function_for(key: int, definition: bytes) -> Any:
     """Return the callable of a message: built now, or kept from before if `key` is not 0."""
-    function = _functions.get(key)
-    if function is None:
+    function, version = _functions.get(key, (None, 0))
+    if function is None or version != _version:
         function = build(definition)
         if key:
             if len(_functions) >= FUNCTIONS_KEPT:
                 del _functions[next(iter(_functions))]
-            _functions[key] = function
+            _functions[key] = function, _version
     return function
 
 
@@ -211,6 +289,7 @@ def pickle(value: object) -> bytes:
 
 
 type Message = tuple[Any, ...]  # see CALL_PLAIN
+type Ends = tuple[tuple[int, int, int], tuple[int, int]]  # see `Transport.worker_ends`
 
 # `(stage, type, module, message, traceback text, pickle)`, as `_failures.Failure` takes it up.
 type Description = tuple[str, str, str, str, str, bytes | None]
@@ -318,12 +397,13 @@ def outcome_of(message: Message) -> tuple[int, Any]:
     stage = "function"
     try:
         head, *large = message
-        key, definition, kind, payload, apart = marshal.loads(head)
+        key, definition, kind, payload, apart, namespaces = marshal.loads(head)
         if payload is None:
             payload = large.pop()
         function = function_for(key, definition)
         stage = "argument"
         if kind in {CALL_PICKLED, EACH_PICKLED}:
+            receive(namespaces)
             payload = unpickle(payload)
     except BaseException as error:
         return FAILED, describe(error, stage)
@@ -364,9 +444,8 @@ class Loop:
             self.send_bulk((subject, kind, payload))
             return
         frame = marshal.dumps((subject, kind, payload))
-        size = len(frame)
-        if size + HEADER <= ATOMIC_WRITE:
-            os.write(self.results, size.to_bytes(HEADER, "little") + frame)
+        if len(frame) + HEADER <= ATOMIC_WRITE:
+            write(self.results, with_length(frame))
         else:
             self.send_bulk(frame)
 
@@ -377,7 +456,7 @@ class Loop:
         this worker's notice the other's, which may be gone, and its frames with it.
         """
         put(self.bulk, frame)
-        os.write(self.results, bytes(HEADER) + self.bulk.to_bytes(QUEUE_ID, "little"))
+        write(self.results, bytes(HEADER) + self.bulk.to_bytes(QUEUE_ID, "little"))
 
     def next_message(self) -> Any:
         """Take the next item of the task queue, sleeping while there is none."""
@@ -385,12 +464,12 @@ class Loop:
             item = self.take_task()
             if item is not None:
                 return item
-            put(self.sleepers, 0)
+            put_token(self.sleepers)
             item = self.take_task()
             if item is not None:
                 # Take the announcement back, or, if main has taken it, the ring that it sends for
                 # it: every announcement ends in exactly one of the two.
-                if take(self.sleepers) is None:
+                if not take_token(self.sleepers):
                     os.read(self.bell, 1)
                 return item
             os.read(self.bell, 1)
@@ -405,7 +484,7 @@ class Loop:
         if (
             item is not None
             and not _interpqueues.get_count(self.tasks)
-            and take(self.starved) is not None
+            and take_token(self.starved)
         ):
             self.send(self.number, HUNGRY, None)
         return item
@@ -430,8 +509,7 @@ class Loop:
     def run(self, preload: tuple[str, ...], initializer: Message | None) -> None:
         """The thread of a worker, from its first import to its last frame."""
         # Made now and written bare: whatever a task has done to this module, its end is heard of.
-        frame = marshal.dumps((self.number, LEFT, None))
-        last = len(frame).to_bytes(HEADER, "little") + frame
+        last = with_length(marshal.dumps((self.number, LEFT, None)))
         try:
             failure = prepare(preload, initializer)
             if failure is None:
@@ -441,7 +519,7 @@ class Loop:
         except BaseException as error:
             self.send(self.number, DIED, (self.current, describe(error, "worker")))
         finally:
-            os.write(self.results, last)
+            write(self.results, last)
 
 
 def prepare(preload: tuple[str, ...], initializer: Message | None) -> Description | None:
@@ -464,7 +542,7 @@ _handle = _thread._ThreadHandle()
 def start(
     number: int,
     bulk: int,
-    ends: tuple[tuple[int, int, int], tuple[int, int]],
+    ends: Ends,
     name: str,
     path: list[str],
     preload: tuple[str, ...],

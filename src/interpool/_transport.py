@@ -12,7 +12,8 @@ It guarantees:
   call in the interpreter that put it; the list of those holds 300, and what does not fit leaks.
   From main, only what waits in a task queue can pile up there: whenever main puts, it is running
   bytecode and so has run, or is about to run, all calls pending for what was taken before. Hence
-  `_ROOM` bounds the items waiting in all queues of this interpreter together. From a worker, only
+  `_ROOM` bounds what waits in all queues of this interpreter together (each may have one). From a
+  worker, only
   results too large for the pipe go by reference, and `_IN_FLIGHT` bounds those not yet read.
 * **Nothing dangles** (cp#146428). A result is copied before the interpreter that made it may end:
   by the kernel, or by `get` in the bulk queue, which removes what a gone interpreter left.
@@ -22,6 +23,7 @@ closed only when no worker is left that could use them.
 """
 
 import _interpqueues
+import contextlib
 import marshal
 import os
 from typing import Any, Final
@@ -51,12 +53,13 @@ class Transport:
         self._starved = _remote.create_queue()
         self._bell_out, self._bell_in = os.pipe()
         self._results_out, self._results_in = os.pipe()
+        os.set_blocking(self._results_in, False)  # for `wake`; whoever else writes waits for room
         self._unread = b""
         self._puts = 0
         _open.add(self)
 
     @property
-    def worker_ends(self) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    def worker_ends(self) -> _remote.Ends:
         """What a worker needs: the ids of the queues, and its descriptors."""
         queues = self._tasks, self._sleepers, self._starved
         return queues, (self._bell_out, self._results_in)
@@ -65,9 +68,13 @@ class Transport:
 
     def has_room(self, in_flight: int, workers: int) -> bool:
         """Whether one more task may be put, `in_flight` being unanswered now."""
-        room = max(1, _ROOM // len(_open))
-        bound = max(_IN_FLIGHT, workers + _ROOM)
-        return in_flight < bound and _interpqueues.get_count(self._tasks) < room
+        if in_flight >= max(_IN_FLIGHT, workers + _ROOM):
+            return False
+        if (waiting := _interpqueues.get_count(self._tasks)) == 0:
+            return True  # a pool may always have one, or one pool's long tasks would halt others
+        if len(_open) > 1:
+            waiting = sum(_interpqueues.get_count(pool._tasks) for pool in list(_open))
+        return waiting < _ROOM
 
     def put(self, task: int, message: _remote.Message) -> int:
         """Put a task into the queue; return its position, for `is_taken`."""
@@ -83,13 +90,13 @@ class Transport:
     def ask_for_more(self) -> None:
         """Let the worker that takes the last item waiting send `HUNGRY`."""
         if not _interpqueues.get_count(self._starved):
-            _remote.put(self._starved, 0)
+            _remote.put_token(self._starved)
 
     def ring(self) -> None:
         """Wake as many sleepers as there are items waiting, or all there are."""
         rings = 0
         for _ in range(_interpqueues.get_count(self._tasks)):
-            if _remote.take(self._sleepers) is None:
+            if not _remote.take_token(self._sleepers):
                 break
             rings += 1
         if rings:
@@ -136,10 +143,11 @@ class Transport:
         self._unread = data[start:]
         return frames
 
-    def post(self, subject: int, kind: int, payload: Any = None) -> None:
-        """Send a frame from the main interpreter, so that one place hears of everything."""
-        frame = marshal.dumps((subject, kind, payload))
-        os.write(self._results_in, len(frame).to_bytes(_remote.HEADER, "little") + frame)
+    def wake(self) -> None:
+        """Wake the reader. Never waits: a full pipe keeps it awake anyway."""
+        frame = marshal.dumps((0, _remote.WAKE, None))
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._results_in, _remote.with_length(frame))
 
     def close(self) -> None:
         """Give everything back. No worker may be left, and no other call may come after."""

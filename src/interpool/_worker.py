@@ -14,15 +14,14 @@ import importlib.machinery
 import marshal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import interpool
 from interpool import _remote
 
-if TYPE_CHECKING:
-    from interpool._transport import Transport
+type Report = Callable[[int, int, Any], None]
 
 # Runs in a new interpreter's __main__, which it leaves as it was.
 _BOOT: Final = """\
@@ -80,11 +79,13 @@ class Settings:
 class Worker:
     """A worker: its number, its interpreter and the host thread that owns it."""
 
-    def __init__(self, number: int, settings: Settings, transport: Transport) -> None:
+    def __init__(self, number: int, settings: Settings, ends: _remote.Ends, report: Report) -> None:
+        """Args: `Transport.worker_ends`, and where to report what becomes of it."""
         self.number = number
         self.dismissed = False  # a stop was put for it (or for another: whoever takes it)
         self._settings = settings
-        self.transport = transport
+        self._ends = ends
+        self._report = report
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._host, name=f"{settings.name_prefix}_{number}")
 
@@ -113,9 +114,9 @@ class Worker:
                 self._ended.wait()
                 _interpreters.exec(interpreter, _JOIN)
         except BaseException as error:
-            self.transport.post(self.number, _remote.UNSTARTED, _remote.describe(error, "start"))
+            self._report(self.number, _remote.UNSTARTED, _remote.describe(error, "start"))
         finally:
-            self.transport.post(self.number, _remote.GONE)
+            self._report(self.number, _remote.GONE, None)
 
     def _boot(self, interpreter: int, bulk: int) -> None:
         settings = self._settings
@@ -125,7 +126,7 @@ class Worker:
                 (
                     self.number,
                     bulk,
-                    self.transport.worker_ends,
+                    self._ends,
                     self._thread.name,
                     list(map(str, sys.path)),
                     settings.preload,

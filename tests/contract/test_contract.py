@@ -325,6 +325,15 @@ def test_map_ends_with_the_exception_of_its_item(pool: Executor) -> None:
         next(results)
 
 
+def test_an_item_that_cannot_be_sent_fails_in_its_turn(kind: str, pool: Executor) -> None:
+    if kind == "thread":
+        pytest.skip("threads take anything")
+    results = pool.map(identity, [1, threading.Lock(), 3])
+    assert next(results) == 1
+    with pytest.raises(concurrent.interpreters.NotShareableError):
+        next(results)
+
+
 def test_map_times_out(pool: Executor, gate: Gate) -> None:
     results = pool.map(pass_through, [gate.exit, gate.exit], ["a", "b"], timeout=0.05)
     with pytest.raises(TimeoutError):
