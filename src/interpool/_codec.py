@@ -12,7 +12,6 @@ import marshal
 import pickle
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
@@ -64,12 +63,14 @@ def parcel(obj: Any) -> _functions.Parcel:
     return data, namespaces.pack(pickled)
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
     """A function ready to be sent with any arguments: described once, for one `submit` or `map`."""
 
-    name: str
-    definition: _functions.Definition
+    __slots__ = ("definition", "name")
+
+    def __init__(self, name: str, definition: _functions.Definition) -> None:
+        self.name = name
+        self.definition = definition
 
     @classmethod
     def of(cls, fn: Callable[..., Any]) -> Call:
@@ -85,17 +86,17 @@ class Call:
             message = f"The function {name} cannot be sent to a worker: {_reason(error)}"
             raise TransferError(message) from error
 
-    def message(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _remote.Message:
+    def message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _remote.Message:
         """The message that asks for `fn(*args, **kwargs)`.
 
         Raises:
             TransferError: if an argument cannot be sent.
         """
-        args, kwargs, apart = _set_apart(args, dict(kwargs))
-        if _is_plain_set(map(type, args)) and (
-            not kwargs
-            or (_is_plain_set(map(type, kwargs.values())) and _is_plain_set(map(type, kwargs)))
-        ):
+        kinds = {*map(type, args), *map(type, kwargs.values())} if kwargs else {*map(type, args)}
+        apart: dict[int | str, Any] = {}
+        if not kinds.isdisjoint(_remote.APART_TYPES):
+            args, kwargs, apart = _set_apart(args, kwargs)
+        if _is_plain_set(kinds) and _is_plain_set(map(type, kwargs)):
             return self._message(_remote.CALL_PLAIN, (args, kwargs), apart)
         try:
             payload, namespaces = parcel((args, kwargs))

@@ -6,11 +6,15 @@ out of the backlog and putting it into the queue, and a future would never end. 
 with a handler that only takes note, and the interrupt is raised again right behind them.
 """
 
-import signal
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps, without its enums (1 us)
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Final
+
+_MAIN: Final = threading.main_thread().ident
+_SIGINT: Final = int(_signal.SIGINT)
+_get_ident = threading.get_ident
 
 
 class Deferred:
@@ -21,24 +25,23 @@ class Deferred:
 
     __slots__ = ("_came", "_previous")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         self._came = False
         self._previous: Callable[[int, FrameType | None], Any] | None = None
-        if threading.get_ident() == threading.main_thread().ident:
-            previous = signal.getsignal(signal.SIGINT)
+        if _get_ident() == _MAIN:
+            previous = _signal.getsignal(_SIGINT)
             if callable(previous):  # not if it is ignored, or handled by C code
                 try:
                     self._previous = previous
-                    signal.signal(signal.SIGINT, self._take_note)
+                    _signal.signal(_SIGINT, self._take_note)
                 except ValueError:  # another interpreter than the main one: none comes there either
                     self._previous = None
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+            _signal.signal(_SIGINT, self._previous)
             if self._came:
-                signal.raise_signal(signal.SIGINT)
+                _signal.raise_signal(_SIGINT)
 
     def _take_note(self, _signal: int, _frame: FrameType | None) -> None:
         self._came = True
