@@ -11,7 +11,7 @@ VENV = .venv/$(or $(PYTHON),default)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test lint format bench clean
+.PHONY: help bootstrap demo test coverage lint format bench clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
@@ -25,6 +25,10 @@ demo: bootstrap ## measure the standard library's own source, on every core
 
 test: bootstrap ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+coverage: bootstrap ## run all tests, and report what of the main interpreter's half they reach
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage report
 
 lint: bootstrap ## check style, types and shell scripts
 	@$(BIN)/ruff check .
