@@ -162,17 +162,21 @@ import concurrent.futures, random, signal, sys
 from interpool import InterpreterPoolExecutor
 signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
 chance = random.Random(int(sys.argv[2]))
+
+def use(pool, futures):
+    for _ in range(100):
+        new = [pool.submit(abs, -1) for _ in range(20)]
+        futures += new
+        if sys.argv[1] == "cancel":
+            for future in new:
+                future.cancel()
+
 for trial in range(60):
     pool = InterpreterPoolExecutor(2)
     futures = []
     try:
         signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.015))
-        for _ in range(100):
-            new = [pool.submit(abs, -1) for _ in range(20)]
-            futures += new
-            if sys.argv[1] == "cancel":
-                for future in new:
-                    future.cancel()
+        use(pool, futures)  # a call: CPython's exception table leaves out some jumps of a try block
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         pass

@@ -14,13 +14,14 @@ What it guarantees:
   which, and moves only under the lock. So a future ends once, with one outcome.
 * While a task waits and a worker is free, the task travels: whoever adds a task or frees room
   feeds the queue, and the worker that takes its last item while more wait says so.
-* There are never more workers than unfinished tasks asked for, nor more than `max_workers`.
+* There are never more workers than unfinished tasks asked for, nor more than `max_workers`. (A task
+  withdrawn from the middle of a long backlog counts until its turn comes.)
 * When the last worker of a closed pool is gone, the collector closes the channels and ends.
 
 Locks: `_lock` (this pool's state; reentrant, because a garbage collection inside it may finalize an
-iterator that cancels a future of this very pool), then nothing. No user code runs under it, with
-the exception of what a garbage collection runs; each step under it leaves the state whole. The main
-thread may be interrupted between any two steps: what must not be torn apart there is `Deferred`.
+iterator that cancels a future of this very pool), then nothing. No user code runs under it but
+finalizers, which come when they like; each step leaves a state that they may meet. In the main
+thread SIGINT is `Deferred` meanwhile.
 """
 
 import concurrent.futures
@@ -175,8 +176,12 @@ class Engine:
         self._lock = threading.RLock()  # whoever held it is not here
         self._refusal = refusal
         self._broken = None
+        if self._transport is not None:
+            self._transport.disown()
         self._transport = self._collector = None
         self._workers.clear()
+        self._gone.clear()
+        self._reports.clear()
         self._backlog.clear()
         self._in_flight.clear()
 
@@ -189,11 +194,15 @@ class Engine:
             assert transport is not None  # noqa: S101 - the frames come from it
             for subject, kind, payload in frames:
                 self._account(subject, kind, payload, outcomes)
-            self._feed(transport)
-        self._hire()
+        while True:
+            with self._lock:
+                while self._reports:
+                    self._account(*self._reports.popleft(), outcomes)
+                self._feed(transport)
+            self._hire()
+            if not self._reports:  # else a start has failed
+                break
         with self._lock:
-            while self._reports:  # of what went wrong in this process, just now among others
-                self._account(*self._reports.popleft(), outcomes)
             if self._refusal is not None:
                 self._dismiss(transport)
             gone, self._gone = self._gone, []

@@ -41,9 +41,12 @@ class Future[T](concurrent.futures.Future[T]):
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it; return whether it is cancelled."""
-        cancel_all([self])
-        # False unless it was withdrawn, now or before: a task that is sent stays pending.
-        return self.cancelled() or (self._stage is Stage.WITHDRAWN and super().cancel())
+        # An interrupt on the way into the future's own lock would leave it locked for ever, and
+        # the collector waiting for it.
+        with Deferred():
+            cancel_all([self])
+            # False unless it was withdrawn, now or before: a task that is sent stays pending.
+            return self.cancelled() or (self._stage is Stage.WITHDRAWN and super().cancel())
 
     def settle_withdrawn(self) -> None:
         """Tell waiters and callbacks of a task that the engine has withdrawn."""
@@ -68,9 +71,9 @@ class Future[T](concurrent.futures.Future[T]):
 
 def cancel_all(futures: Iterable[Future[Any]]) -> None:
     """Cancel those of one pool's tasks that no worker has taken, at the cost of one."""
-    futures = [future for future in futures if not future.done()]
-    if futures:
-        # An interrupt between the two steps would leave a withdrawn future that never ends.
-        with Deferred():
+    # An interrupt between withdrawing and settling would leave a future that never ends.
+    with Deferred():
+        futures = [future for future in futures if not future.done()]
+        if futures:
             for future in futures[0]._engine.withdraw(futures):
                 future.settle_withdrawn()

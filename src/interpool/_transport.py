@@ -149,10 +149,14 @@ class Transport:
         with contextlib.suppress(BlockingIOError):
             os.write(self._results_in, _remote.with_length(frame))
 
-    def close(self) -> None:
-        """Give everything back. No worker may be left, and no other call may come after."""
+    def disown(self) -> None:
+        """Close this process's descriptors: in a forked child, where the queues are nobody's."""
         _open.discard(self)
         for fd in (self._bell_out, self._bell_in, self._results_out, self._results_in):
             os.close(fd)
+
+    def close(self) -> None:
+        """Give everything back. No worker may be left, and no other call may come after."""
+        self.disown()
         for queue in self.worker_ends[0]:
             _remote.destroy_queue(queue)
