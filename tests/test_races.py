@@ -35,20 +35,20 @@ def busy(gate: Gate, arrivals: Gate) -> Iterator[InterpreterPoolExecutor]:
 
 
 def test_cancel_while_the_worker_takes_the_task(
-    busy: InterpreterPoolExecutor, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    busy: InterpreterPoolExecutor, gate: Gate, arrivals: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The worker comes between the look at the queue and the recall: the recall decides.
     recall = Transport.recall
-    future = busy.submit(identity, "ran")
+    future = busy.submit(arrive_and_pass, arrivals.entry, gate.exit, "ran")
 
     def let_the_worker_have_it(transport: Transport) -> Any:
         gate.open()
-        while not transport.is_taken(future._position):  # the worker is on its way
-            os.sched_yield()
+        arrivals.wait()
         return recall(transport)
 
     monkeypatch.setattr(Transport, "recall", let_the_worker_have_it)
     assert not future.cancel()
+    gate.open()
     assert future.result(PATIENCE) == "ran"
     monkeypatch.undo()
     busy.submit(pass_through, gate.exit, None)  # the fixture opens the gate once more
