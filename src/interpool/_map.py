@@ -95,7 +95,8 @@ def _result_or_cancel(future: Future[Any], deadline: float | None) -> Any:
     try:
         try:
             return future.result(None if deadline is None else deadline - time.monotonic())
-        finally:
-            future.cancel()
+        except BaseException:
+            future.cancel()  # one that has ended stays as it is
+            raise
     finally:
         del future  # an exception's traceback would hold it

@@ -110,16 +110,22 @@ def put(queue: int, item: object) -> None:
     _interpqueues.put(queue, item, REMOVE)  # type: ignore[call-arg]  # typeshed is at 3.13
 
 
-def take(queue: int) -> Any:
-    """Take the next item of a queue, or None where there is none (no item of ours is None)."""
+def _get(queue: int) -> tuple[Any, ...] | None:
+    """Take the next item of a queue, with the word on one whose interpreter is gone; or None."""
     if not _interpqueues.get_count(queue):
         return None
     try:
-        return _interpqueues.get(queue)[0]
+        return _interpqueues.get(queue)
     except Exception as error:
         if type(error).__name__ != "QueueEmpty":
             raise
         return None  # another interpreter was faster
+
+
+def take(queue: int) -> Any:
+    """Take the next item of a queue, or None where there is none (no item of ours is None)."""
+    found = _get(queue)
+    return None if found is None else found[0]
 
 
 # What `types` calls FunctionType and CellType; its import costs a worker 1 ms.
@@ -139,12 +145,7 @@ def put_token(queue: int) -> None:
 
 def take_token(queue: int) -> bool:
     """Take a token from a queue of tokens, if there is one."""
-    try:
-        return bool(_interpqueues.get_count(queue) and _interpqueues.get(queue))
-    except Exception as error:
-        if type(error).__name__ != "QueueEmpty":
-            raise
-        return False  # another interpreter was faster
+    return _get(queue) is not None
 
 
 def with_length(frame: bytes) -> bytes:
