@@ -71,7 +71,7 @@ def test_a_module_that_cannot_be_preloaded_breaks_the_pool_and_is_named() -> Non
 
 
 def test_initargs_that_cannot_be_sent_are_refused_at_once() -> None:
-    with pytest.raises(TransferError, match="Argument 1 of identity"):
+    with pytest.raises(TransferError, match="argument 1 of identity"):
         InterpreterPoolExecutor(initializer=identity, initargs=(threading.Lock(),))
 
 

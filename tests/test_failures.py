@@ -40,7 +40,7 @@ def test_an_argument_that_cannot_be_pickled_is_named(
     pool: InterpreterPoolExecutor, culprit: object
 ) -> None:
     future = pool.submit(identity, culprit)
-    with pytest.raises(TransferError, match="Argument 1 of identity") as raised:
+    with pytest.raises(TransferError, match=r"argument 1 of identity") as raised:
         future.result()
     assert type(culprit).__qualname__ in str(raised.value)
     assert isinstance(raised.value, NotShareableError)
@@ -50,7 +50,7 @@ def test_an_argument_that_cannot_be_pickled_is_named(
 def test_a_keyword_argument_that_cannot_be_pickled_is_named(pool: InterpreterPoolExecutor) -> None:
     def task(*, sink: Any) -> None: ...
 
-    with pytest.raises(TransferError, match=r"Argument 'sink' of .*task"):
+    with pytest.raises(TransferError, match=r"argument sink of .*task"):
         pool.submit(task, sink=threading.Lock()).result()
 
 
@@ -60,12 +60,14 @@ def test_a_function_that_cannot_be_pickled_is_named(pool: InterpreterPoolExecuto
     def task() -> object:
         return lock
 
-    with pytest.raises(TransferError, match=r"The function .*task cannot be sent.*lock"):
+    with pytest.raises(
+        TransferError, match=r"the function .*task, closure variable 'lock' to a worker.*a lock"
+    ):
         pool.submit(task).result()
 
 
 def test_map_names_the_item(pool: InterpreterPoolExecutor) -> None:
-    with pytest.raises(TransferError, match="Argument 1 of identity"):
+    with pytest.raises(TransferError, match=r"argument 1 of identity"):
         list(pool.map(identity, [1, threading.Lock()], chunksize=2))
     results = pool.map(identity, [1, threading.Lock()])
     assert next(results) == 1
@@ -88,14 +90,18 @@ def test_an_argument_that_fails_to_load_says_so(
     pool: InterpreterPoolExecutor, error: BaseException
 ) -> None:
     culprit = hostile.RaisesWhenLoaded(error)
-    with pytest.raises(TransferError, match="arguments cannot be rebuilt") as raised:
+    with pytest.raises(TransferError, match="Cannot rebuild the arguments of identity") as raised:
         pool.submit(identity, culprit).result()
     assert type(error).__name__ in str(raised.value)
-    assert isinstance(raised.value.__cause__, ExecutionFailed)
+    cause = raised.value.__cause__
+    assert type(cause) is type(error)
+    assert isinstance(cause.__cause__, ExecutionFailed)  # with the traceback in the worker
 
 
 def test_a_callable_that_fails_to_load_says_so(pool: InterpreterPoolExecutor) -> None:
-    with pytest.raises(TransferError, match=r"function cannot be rebuilt.*ValueError: no"):
+    with pytest.raises(
+        TransferError, match=r"Cannot rebuild the function RaisesWhenLoaded.*ValueError: no"
+    ):
         pool.submit(hostile.RaisesWhenLoaded(ValueError("no"))).result()
 
 
@@ -104,19 +110,19 @@ def test_a_callable_that_fails_to_load_says_so(pool: InterpreterPoolExecutor) ->
 
 @pytest.mark.parametrize("way", ["generator", "raises", "exits", "recurses"])
 def test_a_result_that_cannot_be_sent_says_so(pool: InterpreterPoolExecutor, way: str) -> None:
-    with pytest.raises(TransferError, match="result cannot be sent back"):
+    with pytest.raises(TransferError, match="Cannot send the result of bad_result back"):
         pool.submit(hostile.bad_result, way).result()
 
 
 def test_a_result_that_fails_to_load_here_says_so(pool: InterpreterPoolExecutor) -> None:
-    with pytest.raises(TransferError, match="cannot be rebuilt here: ValueError: loaded"):
+    with pytest.raises(TransferError, match="came back: ValueError: loaded"):
         pool.submit(hostile.RaisesWhenLoaded.only_here, "loaded").result()
 
 
 def test_in_a_chunk_only_the_culprit_fails(pool: InterpreterPoolExecutor) -> None:
     results = pool.map(hostile.bad_result, ["fine", "fine", "generator", "fine"], chunksize=4)
     assert [next(results), next(results)] == ["fine", "fine"]
-    with pytest.raises(TransferError, match="result cannot be sent back"):
+    with pytest.raises(TransferError, match="Cannot send the result of bad_result back"):
         next(results)
 
 
@@ -141,13 +147,11 @@ def test_in_a_chunk_an_exception_keeps_nothing_from_running(
 # --- The exception -----------------------------------------------------------------------------
 
 
-def test_an_exception_with_other_arguments_comes_as_remote_error(
+def test_an_exception_whose_init_takes_other_arguments_comes_as_itself(
     pool: InterpreterPoolExecutor,
 ) -> None:
-    with pytest.raises(RemoteError, match=r"hostile.NeedsTwo: a and b") as raised:
+    with pytest.raises(hostile.NeedsTwo, match=r"^a and b$") as raised:
         pool.submit(hostile.raise_needs_two).result()
-    assert raised.value.type_name == "hostile.NeedsTwo"
-    assert raised.value.text == "a and b"
     assert "raise NeedsTwo" in str(raised.value.__cause__)
 
 
@@ -233,13 +237,9 @@ def test_large_arguments_arrive_in_their_places(pool: InterpreterPoolExecutor, s
     ids=lambda value: type(value).__name__,
 )
 def test_values_keep_their_type(pool: InterpreterPoolExecutor, value: Any) -> None:
-    if isinstance(value, memoryview):
-        with pytest.raises(TransferError, match="memoryview"):
-            pool.submit(identity, value).result()
-        return
     result = pool.submit(identity, value).result()
     assert type(result) is type(value)
-    assert repr(result) == repr(value)
+    assert result == value or repr(result) == repr(value)
 
 
 class Text(str):
@@ -264,7 +264,7 @@ def test_a_worker_that_breaks_down_ends_its_own_task_and_is_replaced() -> None:
             raise OSError("sabotaged")
 
         sys.stderr = None
-        sys.modules["_interpool_remote"].Loop.send = fail
+        sys.modules["_interpool_loop"].Loop.send = fail
 
     with InterpreterPoolExecutor(1) as broken:
         future = broken.submit(sabotage)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, _remote, _transport
+from interpool import InterpreterPoolExecutor, _transport
+from interpool._inside import channels, loop
 from interpool._transport import Transport
 from support import PATIENCE, Gate, arrive_and_pass, identity, pass_through
 
@@ -77,7 +78,7 @@ def test_recall_keeps_the_order_and_counts_stops(transport: Transport) -> None:
 def test_taken_is_told_from_the_position(transport: Transport) -> None:
     first, second = transport.put(1, (b"",)), transport.put(2, (b"",))
     assert not transport.is_taken(first)
-    _remote.take(transport._tasks)
+    channels.take(transport._tasks)
     assert transport.is_taken(first)
     assert not transport.is_taken(second)
 
@@ -87,36 +88,36 @@ def test_frames_are_put_together_again(
 ) -> None:
     # Whatever a read cuts in two: here every read brings one byte more than the last one.
     for subject in range(20):
-        frame = marshal.dumps((subject, _remote.VALUE_PLAIN, "x" * subject))
-        _remote.write(transport._results_in, _remote.with_length(frame))
+        frame = marshal.dumps((subject, channels.VALUE_PLAIN, "x" * subject))
+        channels.write(transport._results_in, channels.with_length(frame))
     frames: list[_transport.Frame] = []
     size = 0
     while len(frames) < 20:
         size += 1
         monkeypatch.setattr(_transport, "_READ_SIZE", size)
         frames += transport.read()
-    assert frames == [(subject, _remote.VALUE_PLAIN, "x" * subject) for subject in range(20)]
+    assert frames == [(subject, channels.VALUE_PLAIN, "x" * subject) for subject in range(20)]
 
 
 def test_a_notice_brings_its_own_workers_frame(transport: Transport) -> None:
     # One worker has put its frame and not yet written its notice when another one's notice comes:
     # with a common queue that notice would bring the first one's frame, and the second one's would
     # be lost with its interpreter.
-    queues = [_remote.create_queue() for _ in range(2)]
-    first, second = (_remote.Loop(n, bulk, *transport.worker_ends) for n, bulk in enumerate(queues))
-    large = "x" * _remote.APART
-    _remote.put(queues[0], (1, _remote.VALUE_PLAIN, large))
-    second.send(2, _remote.VALUE_PLAIN, large)
-    second.send(2, _remote.LEFT, None)
-    assert transport.read() == [(2, _remote.VALUE_PLAIN, large), (2, _remote.LEFT, None)]
-    _remote.destroy_queue(queues[1])
-    first.send(3, _remote.EACH, ["marshalled", large])
-    assert transport.read() == [(1, _remote.VALUE_PLAIN, large)]
-    _remote.destroy_queue(queues[0])
+    queues = [channels.create_queue() for _ in range(2)]
+    first, second = (loop.Loop(n, bulk, *transport.worker_ends) for n, bulk in enumerate(queues))
+    large = "x" * channels.APART
+    channels.put(queues[0], (1, channels.VALUE_PLAIN, large))
+    second.send(2, channels.VALUE_PLAIN, large)
+    second.send(2, channels.LEFT, None)
+    assert transport.read() == [(2, channels.VALUE_PLAIN, large), (2, channels.LEFT, None)]
+    channels.destroy_queue(queues[1])
+    first.send(3, channels.EACH, ["marshalled", large])
+    assert transport.read() == [(1, channels.VALUE_PLAIN, large)]
+    channels.destroy_queue(queues[0])
 
 
 def test_a_ring_for_each_sleeper_and_none_without(transport: Transport) -> None:
-    loops = [_remote.Loop(n, 0, *transport.worker_ends) for n in range(2)]
+    loops = [loop.Loop(n, 0, *transport.worker_ends) for n in range(2)]
     taken: list[object] = []
     threads = [
         threading.Thread(target=lambda loop=loop: taken.append(loop.next_message()))
@@ -138,8 +139,8 @@ def test_an_announcement_is_taken_back_when_a_task_comes_in_time(
 ) -> None:
     # The interleaving: the queue is empty, the worker announces itself, and a task is put before
     # it looks again; once with main not having seen the announcement, once with it having rung.
-    loop = _remote.Loop(0, 0, *transport.worker_ends)
-    put_token = _remote.put_token
+    worker = loop.Loop(0, 0, *transport.worker_ends)
+    put_token = channels.put_token
     for rung in (False, True):
 
         def announce(queue: int, rung: bool = rung) -> None:
@@ -148,13 +149,13 @@ def test_an_announcement_is_taken_back_when_a_task_comes_in_time(
             if rung:
                 transport.ring()
 
-        monkeypatch.setattr(_remote, "put_token", announce)
-        assert loop.next_message() == (7, b"in time")
+        monkeypatch.setattr(channels, "put_token", announce)
+        assert worker.next_message() == (7, b"in time")
         assert not _interpqueues.get_count(transport._sleepers)
-    monkeypatch.setattr(_remote, "put_token", put_token)
+    monkeypatch.setattr(channels, "put_token", put_token)
     transport.put(8, (b"next",))
     transport.ring()  # a ring left over would be a worker awake for nothing, or asleep for ever
-    assert loop.next_message() == (8, b"next")
+    assert worker.next_message() == (8, b"next")
 
 
 def test_a_worker_that_runs_dry_asks_for_more(gate: Gate, arrivals: Gate) -> None:

@@ -7,60 +7,19 @@ pickle; a worker whose tasks never need a pickle never imports it. Large argumen
 Errors are staged: each names the function or the argument that cannot be sent, and why.
 """
 
-import io
 import marshal
-import pickle
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
-from interpool import _functions, _remote
+from interpool import _functions
 from interpool._errors import TransferError
 from interpool._failures import Failure
+from interpool._inside import channels, outcomes, values
+from interpool._pickling import parcel
 
-_is_plain_set: Final = _remote.PLAIN_TYPES.issuperset
-
-
-class Pickler(pickle.Pickler):
-    """Pickles functions by value where a worker cannot import them."""
-
-    def __init__(self, file: io.BytesIO, namespaces: _functions.Namespaces) -> None:
-        super().__init__(file, 5)
-        self._namespaces = namespaces
-
-    def reducer_override(self, obj: Any) -> Any:
-        """Reduce functions and modules, refuse classes that no worker finds; leave the rest."""
-        kind = type(obj)
-        if kind is types.FunctionType and not _functions.is_referable(obj):
-            return self._namespaces.reduce(obj)
-        if kind is types.ModuleType:
-            return _functions.ModuleReference(obj).__reduce__()
-        # The types of None, ... and NotImplemented have no name in any module; pickle knows them.
-        if kind is type and obj not in _NAMELESS and not _functions.is_referable(obj):
-            message = (
-                f"a worker cannot import the class {obj.__qualname__!r} from {obj.__module__!r}: "
-                "define it in a module of its own"
-            )
-            raise pickle.PicklingError(message)
-        return NotImplemented
-
-
-_NAMELESS: Final = frozenset({types.NoneType, types.EllipsisType, types.NotImplementedType})
-
-
-def parcel(obj: Any) -> _functions.Parcel:
-    """Pickle an object for a worker, with the globals of the functions in it."""
-    namespaces = _functions.Namespaces()
-
-    def pickled(value: Any) -> bytes:
-        file = io.BytesIO()
-        Pickler(file, namespaces).dump(value)
-        return file.getvalue()
-
-    data = pickled(obj)
-    return data, namespaces.pack(pickled)
+_is_plain_set: Final = values.PLAIN_TYPES.issuperset
 
 
 class Call:
@@ -81,12 +40,13 @@ class Call:
         """
         name = getattr(fn, "__qualname__", None) or f"{type(fn).__qualname__} object"
         try:
-            return cls(name, _functions.define(fn, parcel))
+            return cls(name, _functions.define(fn))
         except Exception as error:
-            message = f"The function {name} cannot be sent to a worker: {_reason(error)}"
-            raise TransferError(message) from error
+            from interpool import _anatomy
 
-    def message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _remote.Message:
+            raise _anatomy.refusal(error, fn, f"the function {name}", "function") from error
+
+    def message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> outcomes.Message:
         """The message that asks for `fn(*args, **kwargs)`.
 
         Raises:
@@ -94,64 +54,64 @@ class Call:
         """
         kinds = {*map(type, args), *map(type, kwargs.values())} if kwargs else {*map(type, args)}
         apart: dict[int | str, Any] = {}
-        if not kinds.isdisjoint(_remote.APART_TYPES):
+        if not kinds.isdisjoint(outcomes.APART_TYPES):
             args, kwargs, apart = _set_apart(args, kwargs)
         if _is_plain_set(kinds) and _is_plain_set(map(type, kwargs)):
-            return self._message(_remote.CALL_PLAIN, (args, kwargs), apart)
+            return self._message(outcomes.CALL_PLAIN, (args, kwargs), apart)
         try:
-            payload, namespaces = parcel((args, kwargs))
+            context, segments = parcel((args, kwargs))
         except Exception as error:
             raise self._explain(error, args, kwargs) from error
-        return self._message(_remote.CALL_PICKLED, payload, apart, namespaces)
+        return self._message(outcomes.CALL_PICKLED, segments, apart, context)
 
-    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> _remote.Message:
+    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> outcomes.Message:
         """The message that asks for `[fn(*args) for args in items]`.
 
         Raises:
             TransferError: if an argument cannot be sent.
         """
         if all(_is_plain_set(map(type, args)) for args in items):
-            return self._message(_remote.EACH_PLAIN, list(items))
+            return self._message(outcomes.EACH_PLAIN, list(items))
         try:
-            payload, namespaces = parcel(list(items))
+            context, segments = parcel(list(items))
         except Exception as error:
             for args in items:  # the first item that fails alone is the culprit
                 self.message(args, {})
             raise self._explain(error, (), {}) from error
-        return self._message(_remote.EACH_PICKLED, payload, namespaces=namespaces)
+        return self._message(outcomes.EACH_PICKLED, segments, context=context)
 
     def _message(
         self,
         kind: int,
         payload: Any,
         apart: Mapping[int | str, Any] = MappingProxyType({}),
-        namespaces: _functions.Packed = (),
-    ) -> _remote.Message:
+        context: values.Context = values.NO_CONTEXT,
+    ) -> outcomes.Message:
         large = list(apart.values())
-        if type(payload) is bytes and len(payload) >= _remote.APART:
-            large.append(payload)
+        if kind in _PICKLED and (len(payload) > 1 or len(payload[0]) >= channels.APART):
+            large += payload
             payload = None
-        head = marshal.dumps((*self.definition, kind, payload, tuple(apart), namespaces))
+        head = marshal.dumps((*self.definition, kind, payload, tuple(apart), context))
         return head, *large
 
     def _explain(
         self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> TransferError:
         """An error that names the first argument that cannot be sent by itself."""
+        from interpool import _anatomy
+
         named: list[tuple[object, Any]] = [*enumerate(args, 1), *kwargs.items()]
         for name, value in named:
             try:
                 parcel(value)
             except Exception as own:
-                return TransferError(
-                    f"Argument {name!r} of {self.name} ({type(value).__qualname__}) cannot be sent "
-                    f"to a worker: {_reason(own)}"
-                )
-        return TransferError(f"The arguments of {self.name} cannot be sent: {_reason(error)}")
+                place = f"argument {name}"
+                return _anatomy.refusal(own, value, place, "argument", of=f" of {self.name}")
+        of = f" of {self.name}"
+        return _anatomy.refusal(error, (args, kwargs), "the arguments", "argument", of=of)
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+_PICKLED: Final = frozenset({outcomes.CALL_PICKLED, outcomes.EACH_PICKLED})
 
 
 def _set_apart(
@@ -162,7 +122,7 @@ def _set_apart(
     apart: dict[int | str, Any] = {
         place: value
         for place, value in named
-        if type(value) in _remote.APART_TYPES and len(value) >= _remote.APART
+        if type(value) in outcomes.APART_TYPES and len(value) >= channels.APART
     }
     if apart:
         args = tuple(None if place in apart else value for place, value in enumerate(args))
@@ -173,26 +133,30 @@ def _set_apart(
 # --- Coming back ---------------------------------------------------------------------------------
 
 
-def load_result(data: bytes) -> Any:
-    """Load a task's result.
+def load_result(payload: tuple[Any, ...], name: str) -> Any:
+    """Load the result of a function of that name: its context and the pieces of its pickle.
 
     Raises:
         TransferError: if it does not load here.
     """
+    context, *segments = payload
     try:
-        return pickle.loads(data)
-    except Exception as error:
-        message = f"The task's result came back and cannot be rebuilt here: {_reason(error)}"
-        raise TransferError(message) from error
+        return values.load(context, segments)
+    except BaseException as error:  # SystemExit, too, is of some class's code and not this thread's
+        reason = f"{type(error).__name__}: {error}"
+        path = f"the result of {name}"
+        message = f"Cannot rebuild {path}, which came back: {reason}"
+        raise TransferError(message, stage="result", path=path, reason=reason) from error
 
 
 class Chunk:
     """The outcomes of a chunk's items, in order."""
 
-    __slots__ = ("_failures", "_values")
+    __slots__ = ("_failures", "_name", "_values")
 
-    def __init__(self, values: list[Any], failures: Mapping[int, Any]) -> None:
-        self._values = values
+    def __init__(self, found: list[Any], failures: Mapping[int, Any], name: str) -> None:
+        self._name = name
+        self._values = found
         self._failures = failures
 
     def __len__(self) -> int:
@@ -201,16 +165,17 @@ class Chunk:
     def take(self, index: int) -> Any:
         """The value of an item, given away: it is kept here no longer; or its exception raised."""
         if index in self._failures:
-            raise Failure.from_frame(self._failures[index]).as_exception()
+            raise Failure.from_frame(self._failures[index]).as_exception(self._name)
         value, self._values[index] = self._values[index], None
         return value
 
 
-def load_chunk(kind: int, payload: Any, failures: Mapping[int, Any]) -> Chunk:
-    """Load the outcomes of a chunk.
+def load_chunk(outcome: tuple[int, Any, Mapping[int, Any]], name: str) -> Chunk:
+    """Load the outcomes of a chunk of calls of a function of that name.
 
     Raises:
         TransferError: if they do not load here.
     """
-    values = load_result(payload) if kind == _remote.VALUE_PICKLED else payload
-    return Chunk(values, failures)
+    kind, payload, failures = outcome
+    found = load_result(payload, name) if kind == channels.VALUE_PICKLED else payload
+    return Chunk(found, failures, name)

@@ -16,9 +16,10 @@ from collections import deque
 from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from interpool import _codec, _remote
+from interpool import _codec
 from interpool._callbacks import Callback, Callbacks
 from interpool._failures import Failure
+from interpool._inside import channels
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -93,23 +94,23 @@ def _end(outcome: Outcome) -> None:
     future = outcome.future
     with contextlib.suppress(InvalidStateError):  # its user has set its result
         try:
-            value = _value(outcome.kind, outcome.payload)
+            value = _value(outcome.kind, outcome.payload, future._name)
         except BaseException as error:
-            future.set_exception(error)
+            future.set_exception(error.with_traceback(None))  # not by way of this module
         else:
             future.set_result(value)
 
 
-def _value(kind: int, payload: Any) -> Any:
-    """Return the value of a frame, or raise its exception."""
+def _value(kind: int, payload: Any, name: str) -> Any:
+    """Return the value of a frame, or raise its exception; `name` is the function's."""
     match kind:
-        case _remote.VALUE_PLAIN:
+        case channels.VALUE_PLAIN:
             return payload
-        case _remote.VALUE_PICKLED:
-            return _codec.load_result(payload)
-        case _remote.EACH:
-            return _codec.load_chunk(*payload)
-        case _remote.FAILED:
-            raise Failure.from_frame(payload).as_exception()
+        case channels.VALUE_PICKLED:
+            return _codec.load_result(payload, name)
+        case channels.EACH:
+            return _codec.load_chunk(payload, name)
+        case channels.FAILED:
+            raise Failure.from_frame(payload).as_exception(name)
         case _:
-            raise payload.as_exception()
+            raise payload.as_exception(name)

@@ -33,11 +33,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from interpool import _lifetime, _remote
+from interpool import _lifetime
 from interpool._callbacks import Callback
 from interpool._collector import Collector
 from interpool._failures import LOST, Failure
 from interpool._future import Future, Stage
+from interpool._inside import channels
+from interpool._inside.outcomes import Message, describe
 from interpool._interrupts import Deferred
 from interpool._transport import Frame, Transport
 from interpool._worker import Settings, Worker
@@ -83,14 +85,14 @@ class Engine:
         if self._refusal is not None:
             raise RuntimeError(self._refusal)
 
-    def submit(self, message: _remote.Message) -> Future[Any]:
-        """Take a task.
+    def submit(self, message: Message, name: str) -> Future[Any]:
+        """Take a task; `name` is its function's.
 
         Raises:
             BrokenInterpreterPool: if a worker could not start.
             RuntimeError: after `close`, or at the interpreter's exit.
         """
-        future = Future[Any](self, message)
+        future = Future[Any](self, message, name)
         with Deferred(), self._lock:
             self.check_open()
             transport = self._transport or self._open()
@@ -103,7 +105,7 @@ class Engine:
 
     def refuse(self, error: BaseException) -> Future[Any]:
         """Return a future that has ended with `error`: its task could not be encoded."""
-        future = Future[Any](self, None)
+        future = Future[Any](self, None, "")
         future._stage = Stage.ANSWERED
         future.set_exception(error)
         return future
@@ -218,11 +220,11 @@ class Engine:
 
     def collapse(self, error: BaseException, outcomes: deque[Outcome]) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
-        failure = Failure.from_frame(_remote.describe(error, "collector"))
+        failure = Failure.from_frame(describe(error, "collector"))
         with self._lock:
             self._break(failure, outcomes)
             for task in list(self._in_flight):
-                self._answer(task, _remote.DIED, failure, outcomes)
+                self._answer(task, channels.DIED, failure, outcomes)
             if self._transport is not None:
                 self._dismiss(self._transport)
 
@@ -284,7 +286,7 @@ class Engine:
         transport.ask_for_more()
         return transport.has_room(len(self._in_flight), len(self._workers))
 
-    def _send(self, transport: Transport, future: Future[Any], message: _remote.Message) -> None:
+    def _send(self, transport: Transport, future: Future[Any], message: Message) -> None:
         """Put a task that is marked as sent into the queue."""
         task = next(self._task_numbers)
         try:
@@ -294,7 +296,7 @@ class Engine:
             # Too deep a recursion, no memory: nobody knows whether it was put. It must not run
             # twice, nor leave a future waiting.
             self._in_flight[task] = future
-            self.report(task, _remote.FAILED, _remote.describe(error, "sending"))
+            self.report(task, channels.FAILED, describe(error, "sending"))
             raise
 
     def _is_short(self) -> bool:
@@ -317,9 +319,9 @@ class Engine:
                 try:
                     worker.start()
                 except RuntimeError as error:  # the system gives no more threads
-                    failure = _remote.describe(error, "start")
-                    self.report(worker.number, _remote.UNSTARTED, failure)
-                    self.report(worker.number, _remote.GONE)
+                    failure = describe(error, "start")
+                    self.report(worker.number, channels.UNSTARTED, failure)
+                    self.report(worker.number, channels.GONE)
 
     def _dismiss(self, transport: Transport) -> None:
         """Put a stop for each worker behind the last task."""
@@ -370,22 +372,22 @@ class Engine:
 
     def _account(self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome]) -> None:
         """Act on a frame: the outcome of a task, or word of a worker."""
-        if kind <= _remote.EACH:
+        if kind <= channels.EACH:
             self._answer(subject, kind, payload, outcomes)
             return
         match kind:
-            case _remote.UNSTARTED:
+            case channels.UNSTARTED:
                 self._hear_unstarted(Failure.from_frame(payload), outcomes)
-            case _remote.DIED:
+            case channels.DIED:
                 task, description = payload
-                self._answer(task, _remote.DIED, Failure.from_frame(description), outcomes)
-            case _remote.LEFT:
+                self._answer(task, channels.DIED, Failure.from_frame(description), outcomes)
+            case channels.LEFT:
                 self._workers[subject].release()
-            case _remote.GONE:
+            case channels.GONE:
                 self._gone.append(self._workers.pop(subject))
                 if not self._workers:
                     self._strand(outcomes)
-            case _remote.HUNGRY | _remote.WAKE:
+            case channels.HUNGRY | channels.WAKE:
                 pass  # what they ask for is done after every batch
             case _:
                 message = f"unknown frame {kind} of {subject}"
@@ -409,7 +411,7 @@ class Engine:
         self._refusal = failure.headline()
         for future in self._withdraw_all():
             future._stage = Stage.ANSWERED
-            outcomes.append(Outcome(future, _remote.UNSTARTED, failure))
+            outcomes.append(Outcome(future, channels.UNSTARTED, failure))
 
     def _answer(self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome]) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
@@ -422,4 +424,4 @@ class Engine:
         """End the tasks that were taken by workers that are all gone without an answer."""
         for task, future in list(self._in_flight.items()):
             if self._is_taken(future):
-                self._answer(task, _remote.DIED, self._broken or LOST, outcomes)
+                self._answer(task, channels.DIED, self._broken or LOST, outcomes)

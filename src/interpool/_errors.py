@@ -2,6 +2,7 @@
 
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from concurrent.interpreters import NotShareableError
+from typing import Self
 
 __all__ = ["BrokenInterpreterPool", "RemoteError", "TransferError"]
 
@@ -12,8 +13,45 @@ class TransferError(NotShareableError):
     Raised from `future.result()`, with the original exception as its cause. It is a
     `concurrent.interpreters.NotShareableError`, and so a `TypeError`.
 
+    Attributes:
+        stage: what could not cross: `"function"`, `"argument"`, `"result"`; `"sending"` for a
+            message that was torn on its way.
+        path: where the culprit is, like `argument 2['sinks'][0].handle of train`.
+        type_name: the qualified name of the culprit's class, with its module.
+        reason: what is wrong with it.
+        hint: a way out, if there is a usual one.
+
     .. versionadded:: 0.1
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: str = "",
+        path: str = "",
+        type_name: str = "",
+        reason: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+        self.hint = hint
+
+    @classmethod
+    def of(cls, stage: str, path: str, type_name: str, what: str, reason: str, hint: str) -> Self:
+        """Make one that names a culprit, as `_anatomy` found it."""
+        direction = "back from" if stage == "result" else "to"
+        kind = f"{what} ({type_name})" if what else f"of type {type_name}"
+        message = f"Cannot send {path} {direction} a worker. It is {kind}: {reason}"
+        if stage == "result" and hint:
+            hint = "Return what the caller needs of it"
+        if hint:
+            message = f"{message}. {hint}"
+        return cls(message, stage=stage, path=path, type_name=type_name, reason=reason, hint=hint)
 
 
 class RemoteError(Exception):

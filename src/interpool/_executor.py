@@ -118,10 +118,11 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         _check_callable(fn)
         self._engine.check_open()
         try:
-            message = Call.of(fn).message(args, kwargs)
+            call = Call.of(fn)
+            message = call.message(args, kwargs)
         except TransferError as error:
             return self._engine.refuse(error)
-        return self._engine.submit(message)
+        return self._engine.submit(message, call.name)
 
     def map[T](
         self,

@@ -1,102 +1,154 @@
 """What went wrong in a worker, and the exception that says so here."""
 
-import pickle
 from concurrent.interpreters import ExecutionFailed
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from interpool import _hints
 from interpool._errors import BrokenInterpreterPool, RemoteError, TransferError
+from interpool._inside import outcomes, values
 
-# What each stage says in an error; {} stands for the failure in one line.
+# What each stage says in an error; {} stands for the function's name or the failure in one line.
+_PLACES: Final = {
+    "sending": "the task {}",
+    "function": "the function {}",
+    "argument": "the arguments of {}",
+    "result": "the result of {}",
+}
+_TRANSFERS: Final = {
+    "sending": "{place} was being sent, and whether it ran is not known: {line}",
+    "function": "Cannot rebuild {place} in a worker: {line}",
+    "argument": "Cannot rebuild {place} in a worker: {line}",
+    "result": "Cannot send {place} back from a worker: {line}",
+}
 _HEADLINES: Final = {
     "start": "A worker could not be started: {}",
     "preload": "A module of preload= could not be imported in a worker: {}",
     "initializer": "A worker's initializer failed, the pool is not usable anymore: {}",
     "collector": "The pool's collector failed, the pool is not usable anymore: {}",
     "worker": "The worker that ran the task broke down: {}",
-    "sending": "The task was being sent, and whether it ran is not known: {}",
-    "function": "The function cannot be rebuilt in a worker: {}",
-    "argument": "The arguments cannot be rebuilt in a worker: {}",
-    "result": "The task's result cannot be sent back: {}",
 }
-_TRANSFER_STAGES: Final = frozenset({"function", "argument", "result", "sending"})
-_BREAKING_STAGES: Final = frozenset({"start", "preload", "initializer", "worker", "collector"})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception of a worker in plain data, as `_remote.describe` took it down.
+    """An exception of a worker in plain data, as `outcomes.describe` took it down.
 
     Attributes:
         stage: what was being done: `"run"` for the task itself, or a stage of its transfer or of
             the worker's life.
-        type_name: the qualified name of the exception's class.
-        module: that class's module.
-        message: what `str()` gave.
+        packed: the exception.
         text: the traceback, as it would be printed.
-        pickled: the exception itself, where it survives being pickled.
+        culprit: what is to blame for a result that cannot be sent, if that is known.
     """
 
     stage: str
-    type_name: str
-    module: str
-    message: str
+    packed: outcomes.Packed
     text: str
-    pickled: bytes | None
+    culprit: tuple[str, ...] | None
 
     @classmethod
-    def from_frame(cls, description: tuple[str, str, str, str, str, bytes | None]) -> Self:
+    def from_frame(cls, description: outcomes.Description) -> Self:
         """Make one of what a frame brought."""
         return cls(*description)
 
     @property
     def line(self) -> str:
         """The exception in one line, as a traceback would end with it."""
-        module = "" if self.module in {"builtins", "__main__"} else f"{self.module}."
-        name = f"{module}{self.type_name}"
-        return f"{name}: {self.message}" if self.message else name
+        _, type_name, module, message, *_ = self.packed
+        name = type_name if module in {"builtins", "__main__"} else f"{module}.{type_name}"
+        return f"{name}: {message}" if message else name
 
     def headline(self) -> str:
-        """What happened, in one sentence."""
+        """What happened to a worker, in one sentence."""
         return _HEADLINES[self.stage].format(self.line)
 
-    def cause(self) -> ExecutionFailed:
-        """The cause to chain, as in `concurrent.futures`: it prints as the worker's traceback."""
-        kind = SimpleNamespace(
-            __name__=self.type_name, __qualname__=self.type_name, __module__=self.module
-        )
+    def traceback(self) -> ExecutionFailed:
+        """The end of a chain of causes, as in `concurrent.futures`: it prints as the traceback."""
+        _, name, module, message, *_ = self.packed
+        kind = SimpleNamespace(__name__=name, __qualname__=name, __module__=module)
         return ExecutionFailed(
-            SimpleNamespace(type=kind, msg=self.message, formatted=self.line, errdisplay=self.text)
+            SimpleNamespace(type=kind, msg=message, formatted=self.line, errdisplay=self.text)
         )
 
-    def as_exception(self) -> BaseException:
-        """A new exception to end the task's future with: the task's own where it can be rebuilt."""
-        error: BaseException
-        if self.stage in _TRANSFER_STAGES:
-            error = TransferError(self.headline())
-        elif self.stage in _BREAKING_STAGES:
-            error = BrokenInterpreterPool(self.headline())
+    def as_exception(self, name: str) -> BaseException:
+        """A new exception to end the task's future with: the task's own where it can be rebuilt.
+
+        Args:
+            name: the function's.
+        """
+        if self.stage in _HEADLINES:
+            return self.as_broken_pool()
+        original = _rebuilt(self.packed)
+        _end_with(original, self.traceback())
+        return original if self.stage == "run" else self._refusal(name, original)
+
+    def _refusal(self, name: str, original: BaseException) -> TransferError:
+        place = _PLACES[self.stage].format(name)
+        if self.culprit is not None:
+            path, *rest = self.culprit
+            error = TransferError.of(self.stage, f"{path} of {name}", *rest)
         else:
-            error = self._rebuilt()
-        error.__cause__ = self.cause()
+            _, hint = _hints.of_error(original)
+            message = _TRANSFERS[self.stage].format(place=place, line=self.line)
+            error = TransferError(
+                f"{message}. {hint}" if hint else message,
+                stage=self.stage,
+                path=place,
+                reason=self.line,
+                hint=hint,
+            )
+        error.__cause__ = original
         return error
 
     def as_broken_pool(self) -> BrokenInterpreterPool:
         """A new exception for a caller that wants to use a pool broken by this."""
         error = BrokenInterpreterPool(self.headline())
-        error.__cause__ = self.cause()
+        error.__cause__ = self.traceback()
         return error
 
-    def _rebuilt(self) -> BaseException:
-        if self.pickled is not None:
-            try:
-                error = pickle.loads(self.pickled)
-            except Exception:
-                error = None
-            if isinstance(error, BaseException):
-                return error
-        return RemoteError(f"{self.module}.{self.type_name}", self.message)
+
+def _rebuilt(packed: outcomes.Packed) -> BaseException:
+    """Make an exception of what was packed, with those that it refers to."""
+    pickled, name, module, text, notes, cause, context, suppresses, members = packed
+    error: Any = None
+    try:
+        if pickled is not None:
+            error = values.load(pickled[0], pickled[1:])
+        if members is not None:
+            cls, attributes = error or (BaseExceptionGroup, {})
+            error = cls.__new__(cls, text, list(map(_rebuilt, members)))
+            vars(error).update(attributes)
+    except BaseException:  # a class's own code, which may raise anything: RemoteError says the rest
+        error = None
+    rebuilt: BaseException
+    if isinstance(error, BaseException):
+        rebuilt = error
+    else:
+        rebuilt = RemoteError(f"{module}.{name}", text)
+        for note in notes:
+            rebuilt.add_note(note)
+    if cause is not None:
+        rebuilt.__cause__ = _rebuilt(cause)
+    if context is not None:
+        rebuilt.__context__ = _rebuilt(context)
+    rebuilt.__suppress_context__ = suppresses
+    return rebuilt
 
 
-LOST: Final = Failure("worker", "RuntimeError", "builtins", "it ended without an answer", "", None)
+def _end_with(error: BaseException, traceback: ExecutionFailed) -> None:
+    """Put the worker's traceback at the end of an exception's causes, where it is printed first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    suppresses = error.__suppress_context__
+    error.__cause__ = traceback
+    error.__suppress_context__ = suppresses
+
+
+LOST: Final = Failure(
+    "worker",
+    (None, "RuntimeError", "builtins", "it ended without an answer", (), None, None, False, None),
+    "",
+    None,
+)

@@ -9,7 +9,7 @@ from interpool._interrupts import Deferred
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
-    from interpool._remote import Message
+    from interpool._inside.outcomes import Message
 
 
 class Stage(enum.Enum):
@@ -32,8 +32,9 @@ class Future[T](concurrent.futures.Future[T]):
     .. versionadded:: 0.1
     """
 
-    def __init__(self, engine: Engine, message: Message | None) -> None:
+    def __init__(self, engine: Engine, message: Message | None, name: str) -> None:
         super().__init__()
+        self._name = name  # the function's, for errors
         self._engine = engine
         self._stage = Stage.WAITING
         self._message = message  # dropped when it is sent

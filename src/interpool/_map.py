@@ -57,7 +57,7 @@ def map_ordered(
             message = call.message(chunk[0], {}) if size == 1 else call.chunk_message(chunk)
         except TransferError as error:
             return engine.refuse(error)  # it is raised when its turn comes
-        return engine.submit(message)
+        return engine.submit(message, call.name)
 
     if buffersize is None:
         return _results(deque(map(submit, chunks)), size, deadline)

@@ -28,10 +28,10 @@ import marshal
 import os
 from typing import Any, Final
 
-from interpool import _remote
+from interpool._inside import channels, loop, outcomes
 
 type Frame = tuple[int, int, Any]
-"""`(subject, kind, payload)`: of a task or a worker, as `_remote` lists the kinds."""
+"""`(subject, kind, payload)`: of a task or a worker, as `channels` lists the kinds."""
 
 # Items waiting in the task queues of all pools of this interpreter together: far enough below 300
 # that other users of pending calls (signals, queues of the user's own) find room beside them.
@@ -48,9 +48,9 @@ class Transport:
     """The channels of one pool."""
 
     def __init__(self) -> None:
-        self._tasks = _remote.create_queue()
-        self._sleepers = _remote.create_queue()
-        self._starved = _remote.create_queue()
+        self._tasks = channels.create_queue()
+        self._sleepers = channels.create_queue()
+        self._starved = channels.create_queue()
         self._bell_out, self._bell_in = os.pipe()
         self._results_out, self._results_in = os.pipe()
         os.set_blocking(self._results_in, False)  # for `wake`; whoever else writes waits for room
@@ -59,7 +59,7 @@ class Transport:
         _open.add(self)
 
     @property
-    def worker_ends(self) -> _remote.Ends:
+    def worker_ends(self) -> loop.Ends:
         """What a worker needs: the ids of the queues, and its descriptors."""
         queues = self._tasks, self._sleepers, self._starved
         return queues, (self._bell_out, self._results_in)
@@ -76,27 +76,27 @@ class Transport:
             waiting = sum(_interpqueues.get_count(pool._tasks) for pool in list(_open))
         return waiting < _ROOM
 
-    def put(self, task: int, message: _remote.Message) -> int:
+    def put(self, task: int, message: outcomes.Message) -> int:
         """Put a task into the queue; return its position, for `is_taken`."""
-        _remote.put(self._tasks, (task, *message))
+        channels.put(self._tasks, (task, *message))
         self._puts += 1
         return self._puts
 
     def put_stop(self) -> None:
         """Tell one worker, whichever takes it, to leave its loop when all before it is taken."""
-        _remote.put(self._tasks, _remote.STOP)
+        channels.put(self._tasks, channels.STOP)
         self._puts += 1
 
     def ask_for_more(self) -> None:
         """Let the worker that takes the last item waiting send `HUNGRY`."""
         if not _interpqueues.get_count(self._starved):
-            _remote.put_token(self._starved)
+            channels.put_token(self._starved)
 
     def ring(self) -> None:
         """Wake as many sleepers as there are items waiting, or all there are."""
         rings = 0
         for _ in range(_interpqueues.get_count(self._tasks)):
-            if not _remote.take_token(self._sleepers):
+            if not channels.take_token(self._sleepers):
                 break
             rings += 1
         if rings:
@@ -106,7 +106,7 @@ class Transport:
         """Whether a worker has taken the item of that position; the queue keeps their order."""
         return position <= self._puts - _interpqueues.get_count(self._tasks)
 
-    def recall(self) -> tuple[list[tuple[int, _remote.Message]], int]:
+    def recall(self) -> tuple[list[tuple[int, outcomes.Message]], int]:
         """Take back all that no worker has taken yet: the tasks in their order, and how many stops.
 
         The caller puts back what it wants kept, stops last, and rings: workers may have gone to
@@ -114,8 +114,8 @@ class Transport:
         """
         tasks = []
         stops = 0
-        while (item := _remote.take(self._tasks)) is not None:
-            if item == _remote.STOP:
+        while (item := channels.take(self._tasks)) is not None:
+            if item == channels.STOP:
                 stops += 1
             else:
                 tasks.append((item[0], item[1:]))
@@ -127,10 +127,10 @@ class Transport:
         """Wait for frames and return all there are, in the order in which they were sent."""
         data = self._unread + os.read(self._results_out, _READ_SIZE)
         frames = []
-        start, header = 0, _remote.HEADER
+        start, header = 0, channels.HEADER
         while (body := start + header) <= len(data):
             size = int.from_bytes(data[start:body], "little")
-            end = body + (size or _remote.QUEUE_ID)
+            end = body + (size or channels.QUEUE_ID)
             if end > len(data):
                 break
             if size:
@@ -138,16 +138,16 @@ class Transport:
             else:
                 # Put before its notice was written, so it is there: marshalled, or in its parts.
                 item = _interpqueues.get(int.from_bytes(data[body:end], "little"))[0]
-                frames.append(item if type(item) is tuple else marshal.loads(item))
+                frames.append(_joined(item) if type(item) is tuple else marshal.loads(item))
             start = end
         self._unread = data[start:]
         return frames
 
     def wake(self) -> None:
         """Wake the reader. Never waits: a full pipe keeps it awake anyway."""
-        frame = marshal.dumps((0, _remote.WAKE, None))
+        frame = marshal.dumps((0, channels.WAKE, None))
         with contextlib.suppress(BlockingIOError):
-            os.write(self._results_in, _remote.with_length(frame))
+            os.write(self._results_in, channels.with_length(frame))
 
     def disown(self) -> None:
         """Close this process's descriptors: in a forked child, where the queues are nobody's."""
@@ -159,4 +159,12 @@ class Transport:
         """Give everything back. No worker may be left, and no other call may come after."""
         self.disown()
         for queue in self.worker_ends[0]:
-            _remote.destroy_queue(queue)
+            channels.destroy_queue(queue)
+
+
+def _joined(item: tuple[Any, ...]) -> Frame:
+    """Make a frame of an item whose payload's pieces travelled by themselves."""
+    subject, kind, payload, *pieces = item
+    return (
+        (subject, kind, (marshal.loads(payload), *pieces)) if pieces else (subject, kind, payload)
+    )

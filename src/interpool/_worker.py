@@ -1,6 +1,6 @@
 """One worker from outside: the thread that owns its interpreter, from creation to end.
 
-The interpreter runs its loop in a thread of its own (`_remote.Loop`), so that it stays enterable
+The interpreter runs its loop in a thread of its own (`loop.Loop`), so that it stays enterable
 from outside; an interpreter whose `__main__` is running refuses a second `exec`. The host thread
 creates it, starts that loop, sleeps until the loop's last frame has been read, and ends it. The
 order matters: an interpreter may end only when its thread is gone, and its thread only when its
@@ -18,44 +18,52 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import interpool
-from interpool import _remote
+from interpool import _inside
+from interpool._inside import channels, loop, outcomes
 
 type Report = Callable[[int, int, Any], None]
 
 # Runs in a new interpreter's __main__, which it leaves as it was.
 _BOOT: Final = """\
 import marshal, sys
-module = type(sys)("interpool._remote")
-module.__file__, code, settings = marshal.loads(boot)
-sys.modules[module.__name__] = module
-exec(marshal.loads(code), module.__dict__)
-del marshal, sys, boot, code
+for name, file, code in marshal.loads(modules):
+    module = type(sys)(name)
+    module.__file__ = file
+    sys.modules[name] = module
+    exec(marshal.loads(code), module.__dict__)
+settings = marshal.loads(settings)
+del marshal, sys, modules, name, file, code
 try:
     module.start(*settings)
 finally:
     del module, settings
 """
-_REMOTE: Final = "interpool._remote"
-_JOIN: Final = """__import__("sys").modules["interpool._remote"].join()"""
+_JOIN: Final = """__import__("sys").modules["_interpool_loop"].join()"""
 
 
 @functools.cache
-def _remote_code() -> tuple[str, bytes]:
-    """The file and the marshalled code of `_remote`, from its byte code where there is some."""
-    # Found anew, for in a worker, where a pool may live too, the loaded module has no spec.
-    spec = importlib.machinery.PathFinder.find_spec(_REMOTE, interpool.__path__)
-    loader: Any = spec and spec.loader  # of source files or of a zip archive: both give the code
-    return str(_remote.__file__), marshal.dumps(loader.get_code(_REMOTE))
+def _modules() -> bytes:
+    """The names, files and marshalled code of what runs inside, from byte code where that is."""
+    found = []
+    for name in _inside.MODULES:
+        dotted = f"{_inside.__name__}.{name}"
+        # Found anew, for in a worker, where a pool may live too, the loaded module has no spec.
+        spec = importlib.machinery.PathFinder.find_spec(dotted, _inside.__path__)
+        loader: Any = (
+            spec and spec.loader
+        )  # of source files or of a zip archive: both give the code
+        code = marshal.dumps(loader.get_code(dotted))
+        found.append((dotted, str(sys.modules[dotted].__file__), code))
+    return marshal.dumps(found)
 
 
 @contextlib.contextmanager
 def _bulk_queue() -> Iterator[int]:
-    queue = _remote.create_queue()
+    queue = channels.create_queue()
     try:
         yield queue
     finally:
-        _remote.destroy_queue(queue)
+        channels.destroy_queue(queue)
 
 
 @contextlib.contextmanager
@@ -73,13 +81,13 @@ class Settings:
 
     name_prefix: str
     preload: tuple[str, ...]
-    initializer: _remote.Message | None  # a message, encoded when the pool was made
+    initializer: outcomes.Message | None  # a message, encoded when the pool was made
 
 
 class Worker:
     """A worker: its number, its interpreter and the host thread that owns it."""
 
-    def __init__(self, number: int, settings: Settings, ends: _remote.Ends, report: Report) -> None:
+    def __init__(self, number: int, settings: Settings, ends: loop.Ends, report: Report) -> None:
         """Args: `Transport.worker_ends`, and where to report what becomes of it."""
         self.number = number
         self.dismissed = False  # a stop was put for it (or for another: whoever takes it)
@@ -114,15 +122,15 @@ class Worker:
                 self._ended.wait()
                 _interpreters.exec(interpreter, _JOIN)
         except BaseException as error:
-            self._report(self.number, _remote.UNSTARTED, _remote.describe(error, "start"))
+            self._report(self.number, channels.UNSTARTED, outcomes.describe(error, "start"))
         finally:
-            self._report(self.number, _remote.GONE, None)
+            self._report(self.number, channels.GONE, None)
 
     def _boot(self, interpreter: int, bulk: int) -> None:
         settings = self._settings
-        boot = marshal.dumps(
-            (
-                *_remote_code(),
+        boot = {
+            "modules": _modules(),
+            "settings": marshal.dumps(
                 (
                     self.number,
                     bulk,
@@ -131,10 +139,10 @@ class Worker:
                     list(map(str, sys.path)),
                     settings.preload,
                     settings.initializer,
-                ),
-            )
-        )
-        failure = _interpreters.exec(interpreter, _BOOT, {"boot": boot})
+                )
+            ),
+        }
+        failure = _interpreters.exec(interpreter, _BOOT, boot)
         if failure is not None:
             message = f"the worker's own code failed: {failure.formatted}\n{failure.errdisplay}"
             raise RuntimeError(message)

@@ -69,11 +69,11 @@ def test_what_can_be_sent_is_and_the_rest_is_named(tmp_path: Path) -> None:
         "sent     its items: [3, 2, 1]",
     ]
     argument, file, generator = (line for line in lines if line.startswith("refused"))
-    assert argument.startswith("refused  an open file as an argument: Argument 1 of first_line ")
+    assert argument.startswith("refused  an open file as an argument: Cannot send argument 1 of first_line to a worker")
     assert "TextIOWrapper" in argument
-    assert file.startswith("refused  an open file as a result: The task's result ")
+    assert file.startswith("refused  an open file as a result: Cannot send the result of ")
     assert "TextIOWrapper" in file
-    assert generator.startswith("refused  a generator as a result: The task's result ")
+    assert generator.startswith("refused  a generator as a result: Cannot send the result of ")
     assert "generator" in generator
 
 

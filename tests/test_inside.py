@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, _remote
+from interpool import InterpreterPoolExecutor, _inside
+from interpool._inside import values
 from support import identity
 
 
@@ -12,6 +13,9 @@ from support import identity
 def pool() -> Iterator[InterpreterPoolExecutor]:
     with InterpreterPoolExecutor(1) as made:
         yield made
+
+
+OWN_NAMES = ("_interpool_", "interpool._inside.")
 
 
 def bare_modules() -> set[str]:
@@ -37,7 +41,8 @@ def test_a_worker_imports_next_to_nothing(pool: InterpreterPoolExecutor) -> None
         return " ".join(sys.modules)
 
     added = set(pool.submit(loaded).result().split()) - bare_modules()
-    assert added == {"_interpool_remote", "interpool._remote", "_interpqueues"}
+    ours = {f"{prefix}{name}" for name in _inside.MODULES for prefix in OWN_NAMES}
+    assert added == ours | {"_interpqueues", "itertools"}
 
 
 def test_a_pickle_costs_a_worker_no_import_of_the_package(pool: InterpreterPoolExecutor) -> None:
@@ -57,9 +62,9 @@ def test_a_worker_may_import_the_package(pool: InterpreterPoolExecutor) -> None:
     def same() -> bool:
         import sys
 
-        from interpool import _remote
+        from interpool._inside import values
 
-        return _remote is sys.modules["_interpool_remote"]
+        return values is sys.modules["_interpool_values"]
 
     assert pool.submit(same).result()
 
@@ -95,15 +100,15 @@ def test_functions_are_built_once_and_dropped_in_turn(
 ) -> None:
     import marshal
 
-    monkeypatch.setattr(_remote, "_functions", {})
-    definition = marshal.dumps((_remote.BY_CODE, (lambda: 1).__code__, "m", "f", {}))
-    first = _remote.function_for(1, definition)
-    assert _remote.function_for(1, definition) is first
-    assert _remote.function_for(0, definition) is not first
-    for key in range(2, 2 + _remote.FUNCTIONS_KEPT):
-        _remote.function_for(key, definition)
-    assert len(_remote._functions) == _remote.FUNCTIONS_KEPT
-    assert 1 not in _remote._functions
+    monkeypatch.setattr(values, "_functions", {})
+    definition = marshal.dumps((values.BY_CODE, (lambda: 1).__code__, "m", "f", {}, None))
+    first = values.function_for(1, definition)
+    assert values.function_for(1, definition) is first
+    assert values.function_for(0, definition) is not first
+    for key in range(2, 2 + values.FUNCTIONS_KEPT):
+        values.function_for(key, definition)
+    assert len(values._functions) == values.FUNCTIONS_KEPT
+    assert 1 not in values._functions
 
 
 def test_a_task_leaves_nothing_of_itself_behind(pool: InterpreterPoolExecutor) -> None:

@@ -1,0 +1,123 @@
+"""A worker's ends of the channels: what frames and queue items are, and how they are moved.
+
+Of the queues only ids are known here, of the pipes only descriptors; `Transport` owns both.
+"""
+
+import _interpqueues
+import os
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+sys.modules["_interpool_channels"] = sys.modules["interpool._inside.channels"]
+__name__ = "_interpool_channels"
+
+# What a frame says of a task: its value, its failure, the outcomes of a chunk.
+VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH = range(4)
+# What a frame says of a worker, its number standing where a task's would: it cannot start, its loop
+# died, its loop ended, its interpreter is gone; and: tasks may be sent, the state has changed.
+UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE = range(4, 10)
+
+# In the task queue: leave the loop. An int, which needs no release in the interpreter it came from.
+STOP = 0
+# How an item of an interpreter that is gone is treated in a queue: removed (`UNBOUND_REMOVE`).
+REMOVE = 1
+# The kernel writes this much to a pipe in one piece (POSIX PIPE_BUF is at least 512, Linux 4096).
+ATOMIC_WRITE = 512 if sys.platform != "linux" else 4096
+HEADER = 4  # bytes of a frame's length; of length 0, it is in the bulk queue whose id follows
+QUEUE_ID = 8  # bytes of such an id
+
+# From this size on (bytes or characters) what is large travels by itself: marshal copies it at
+# 2 GB/s, which for this much takes some 15 us, more than one more item in the queue costs.
+APART = 1 << 15
+
+
+class QueueEmpty(Exception):  # noqa: N818 - the name that _interpqueues knows it by
+    """No item is waiting."""
+
+
+class QueueFull(Exception):  # noqa: N818 - the name that _interpqueues knows it by
+    """The queue holds as many items as it may: never here, ours are unbounded."""
+
+
+class _Queue:
+    """Stands for `concurrent.interpreters.Queue` until the task imports that."""
+
+
+def register_queue_errors() -> None:
+    """Let an empty queue raise `QueueEmpty` instead of importing `concurrent.interpreters` (9 ms).
+
+    A task that imports `concurrent.interpreters` registers that module's classes in their place, so
+    `take` goes by the name that both share.
+    """
+    _interpqueues._register_heap_types(_Queue, QueueEmpty, QueueFull)  # type: ignore[attr-defined]
+
+
+def create_queue() -> int:
+    """Create an unbounded queue and return its id."""
+    return _interpqueues.create(0, REMOVE, -1)  # type: ignore[arg-type]  # -1: the default
+
+
+def destroy_queue(queue: int) -> None:
+    """Destroy a queue; what is in it is let go of."""
+    _interpqueues.destroy(queue)
+
+
+def put(queue: int, item: object) -> None:
+    """Put an item into a queue; it is removed should this interpreter go before it is taken."""
+    _interpqueues.put(queue, item, REMOVE)  # type: ignore[call-arg]  # typeshed is at 3.13
+
+
+def _get(queue: int) -> tuple[Any, ...] | None:
+    """Take the next item of a queue, with the word on one whose interpreter is gone; or None."""
+    if not _interpqueues.get_count(queue):
+        return None
+    try:
+        return _interpqueues.get(queue)
+    except Exception as error:
+        if type(error).__name__ != "QueueEmpty":
+            raise
+        return None  # another interpreter was faster
+
+
+def take(queue: int) -> Any:
+    """Take the next item of a queue, or None where there is none (no item of ours is None)."""
+    found = _get(queue)
+    return None if found is None else found[0]
+
+
+# An announcement outlives the worker that made it (`UNBOUND`): workers take back one another's, so
+# what is left when one goes may stand for another that sleeps.
+REPLACE = 3
+
+
+def put_token(queue: int) -> None:
+    """Put a token into a queue of tokens."""
+    _interpqueues.put(queue, 0, REPLACE)  # type: ignore[call-arg]  # typeshed is at 3.13
+
+
+def take_token(queue: int) -> bool:
+    """Take a token from a queue of tokens, if there is one."""
+    return _get(queue) is not None
+
+
+def with_length(frame: bytes) -> bytes:
+    """Put a frame's length before it, as `Transport.read` wants it."""
+    return len(frame).to_bytes(HEADER, "little") + frame
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write to the pipe in one piece, waiting for room where there is none."""
+    while True:
+        try:
+            os.write(fd, data)
+        except BlockingIOError:
+            import select
+
+            room = select.poll()
+            room.register(fd, select.POLLOUT)
+            room.poll()
+        else:
+            return

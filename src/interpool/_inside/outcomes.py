@@ -1,0 +1,278 @@
+"""What a task is asked for in a message, and what came of it, in plain data.
+
+Every function here answers, whatever the task does: returns, raises, exits, returns something that
+cannot be sent.
+"""
+
+import marshal
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from interpool._inside import channels, values
+else:
+    import _interpool_channels as channels
+    import _interpool_values as values
+
+sys.modules["_interpool_outcomes"] = sys.modules["interpool._inside.outcomes"]
+__name__ = "_interpool_outcomes"
+
+# A message is a tuple: what marshal made of `(key, definition, kind, payload, apart, context)`, and
+# what is large and travels beside it, uncopied until it arrives: arguments, whose places `apart`
+# names (an index or a keyword each), and the pieces of the payload, if that is None. What a message
+# asks for; PLAIN: the payload is the arguments, PICKLED: the pieces of their pickle.
+CALL_PLAIN, CALL_PICKLED, EACH_PLAIN, EACH_PICKLED = range(4)
+
+APART_TYPES = frozenset({bytes, str})
+
+type Message = tuple[Any, ...]
+
+# An exception in plain data: the pickle of the exception by itself, or None; the qualified name of
+# its class, that class's module, its text; its notes, cause, context, whether the context is
+# suppressed, and its members if it is a group.
+type Packed = tuple[
+    tuple[Any, ...] | None,
+    str,
+    str,
+    str,
+    tuple[str, ...],
+    Packed | None,
+    Packed | None,
+    bool,
+    tuple[Packed, ...] | None,
+]
+
+# `(stage, exception, traceback text, culprit)`, as `_failures.Failure` takes it up. The culprit is
+# what `_anatomy` found out about a result that cannot be sent.
+type Description = tuple[str, Packed, str, tuple[str, ...] | None]
+
+
+# --- What went wrong -----------------------------------------------------------------------------
+
+
+def describe(
+    error: BaseException, stage: str, culprit: tuple[str, ...] | None = None
+) -> Description:
+    """Say in plain data what can be said of an exception.
+
+    Its pickle is there only if it loads again here as the same type.
+    """
+    import _interpreters
+
+    _drop_own_frames(error)
+    try:
+        captured = _interpreters.capture_exception(error)
+        text = getattr(captured, "errdisplay", None) or captured.formatted
+    except BaseException:  # its __str__ raised, or there was no memory for the text
+        text = ""
+    try:
+        packed = _pack(error, seen=set())
+    except BaseException as hostile:  # out of memory, or too deep
+        packed = _bare(error, f"<it cannot be described: {type(hostile).__name__}>")
+    return stage, packed, text or f"{packed[1]}: {packed[3]}", culprit
+
+
+def _drop_own_frames(error: BaseException) -> None:
+    """Cut this package's frames off the outer end of a traceback: a user looks for his own."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OWN:
+        frames = frames.tb_next
+    error.__traceback__ = frames
+
+
+_OWN = frozenset({"_interpool_outcomes", "_interpool_values", "_interpool_loop"})
+
+
+def _bare(error: BaseException, text: str) -> Packed:
+    kind = type(error)
+    return None, kind.__qualname__, kind.__module__, text, (), None, None, False, None
+
+
+def _pack(error: BaseException, *, seen: set[int]) -> Packed:
+    try:
+        text = str(error)
+    except BaseException as hostile:
+        text = f"<its text cannot be made: {type(hostile).__name__}>"
+    seen.add(id(error))
+    group = error if isinstance(error, BaseExceptionGroup) else None
+
+    def pack(other: BaseException | None) -> Packed | None:
+        if other is None or id(other) in seen:
+            return None
+        return _pack(other, seen=seen)
+
+    notes = getattr(error, "__notes__", ())
+    return (
+        _pickled(error, is_group=group is not None),
+        type(error).__qualname__,
+        type(error).__module__,
+        text if group is None else group.message,
+        tuple(map(str, notes)) if isinstance(notes, (list, tuple)) else (),
+        pack(error.__cause__),
+        pack(error.__context__),
+        error.__suppress_context__,
+        None if group is None else tuple(filter(None, map(pack, group.exceptions))),
+    )
+
+
+def _pickled(error: BaseException, *, is_group: bool) -> tuple[Any, ...] | None:
+    """Pickle an exception, or the class and attributes of a group; None if that is of no use."""
+    try:
+        if is_group:
+            payload = encode((type(error), vars(error)))
+            kind, _ = _load(payload)
+            return payload if kind is type(error) else None
+        payload = encode(error)
+        return payload if type(_load(payload)) is type(error) else None
+    except BaseException:  # the description stands in for what cannot be pickled
+        return None
+
+
+# --- Values --------------------------------------------------------------------------------------
+
+
+def _load(payload: tuple[Any, ...]) -> Any:
+    context, *segments = payload
+    return values.load(context, segments)
+
+
+def encode(value: object) -> tuple[Any, ...]:
+    """Pickle a value for the interpreter that sent the task: the context, then the pieces.
+
+    What has no name there, or no way of its own to be pickled, takes the whole codec, which costs a
+    worker an import of this package when first met (50 ms).
+    """
+    try:
+        return values.NO_CONTEXT, *values.pickle(value)
+    except Exception as error:
+        try:
+            from interpool._pickling import parcel
+        except Exception:  # this package cannot be imported here
+            raise error from None
+    context, segments = parcel(value, homeward=True)
+    return context, *segments
+
+
+def encode_value(value: Any) -> tuple[int, Any]:
+    """Return `(kind, payload)` of a task's value."""
+    if type(value) in values.PLAIN_TYPES:
+        return channels.VALUE_PLAIN, value
+    return channels.VALUE_PICKLED, encode(value)
+
+
+def encode_values(found: list[Any]) -> tuple[int, Any]:
+    """Return `(kind, payload)` of a chunk's values."""
+    if values.PLAIN_TYPES.issuperset(map(type, found)):
+        return channels.VALUE_PLAIN, found
+    return channels.VALUE_PICKLED, encode(found)
+
+
+def _refusal(error: BaseException, value: object) -> tuple[int, Any]:
+    """The outcome of a task whose result cannot be sent, with the path to what is to blame."""
+    culprit = None
+    try:
+        from interpool._anatomy import find_culprit
+
+        culprit = find_culprit(value, "the result", homeward=True)
+    except BaseException:  # the error itself says enough
+        culprit = None
+    return channels.FAILED, describe(error, "result", culprit)
+
+
+# --- Tasks ---------------------------------------------------------------------------------------
+
+_Coroutine: Any = None
+
+
+def _finish(value: Any) -> Any:
+    """Return a task's value: if it is a coroutine, what it returns when `asyncio` runs it."""
+    import asyncio
+
+    return asyncio.run(value)
+
+
+async def _no_task() -> None: ...
+
+
+_coroutine = _no_task()
+_Coroutine = type(_coroutine)
+_coroutine.close()
+del _coroutine
+
+
+def call(
+    function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]
+) -> tuple[int, Any]:
+    """Run one task; return `(kind, payload)` of its outcome, whatever it does."""
+    try:
+        value = function(*args, **kwargs)
+        if type(value) is _Coroutine:
+            value = _finish(value)
+    except BaseException as error:
+        return channels.FAILED, describe(error, "run")
+    try:
+        return encode_value(value)
+    except BaseException as error:
+        return _refusal(error, value)
+
+
+def call_each(function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> tuple[int, Any]:
+    """Run a chunk; return the outcome of every item. One that fails does not stop the others.
+
+    The payload is `(kind, values, failures)`: `failures` maps an item's index to its description,
+    and `values` holds None in its place.
+    """
+    found, failures = [], {}
+    for index, args in enumerate(items):
+        try:
+            value = function(*args)
+            if type(value) is _Coroutine:
+                value = _finish(value)
+        except BaseException as error:
+            failures[index] = describe(error, "run")
+            value = None
+        found.append(value)
+    try:
+        kind, payload = encode_values(found)
+    except BaseException:
+        # One of them cannot be sent; which one shows when each is tried alone.
+        for index, value in enumerate(found):
+            try:
+                encode_value(value)
+            except BaseException as error:
+                failures[index] = _refusal(error, value)[1]
+                found[index] = None
+        try:
+            kind, payload = encode_values(found)
+        except BaseException as error:  # each goes alone, all together do not: too large, say
+            return channels.FAILED, describe(error, "result")
+    return channels.EACH, (kind, payload, failures)
+
+
+def outcome_of(message: Message) -> tuple[int, Any]:
+    """Do what a message asks; return `(kind, payload)` of the answer."""
+    stage = "function"
+    try:
+        head, *large = message
+        key, definition, kind, payload, apart, context = marshal.loads(head)
+        function = values.function_for(key, definition)
+        stage = "argument"
+        if kind in {CALL_PICKLED, EACH_PICKLED}:
+            if payload is None:
+                payload = large[len(apart) :]
+                del large[len(apart) :]
+            payload = values.load(context, payload)
+    except BaseException as error:
+        return channels.FAILED, describe(error, stage)
+    if kind in {EACH_PLAIN, EACH_PICKLED}:
+        return call_each(function, payload)
+    args, kwargs = payload
+    if large:
+        args = list(args)
+        for place, value in zip(apart, large, strict=True):
+            (kwargs if isinstance(place, str) else args)[place] = value
+        del large, value
+    return call(function, args, kwargs)

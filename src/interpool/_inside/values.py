@@ -1,0 +1,683 @@
+"""Functions, classes and other values, rebuilt from what another interpreter sent.
+
+What is sent by value comes with a context: the globals that its functions use, by namespace, and
+the definitions of its classes. Each goes by a token, a number that no two interpreters give. An
+interpreter that gave a token knows the object itself by it: so a class that comes home is the class
+that left. The others keep what they built under it, and change it only when other bytes come than
+came last; so what a task assigns to a global or to a class attribute is there for the next one.
+
+`interpool._pickling` makes what is read here.
+"""
+
+import _weakref
+import abc
+import itertools
+import marshal
+import os
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import FunctionType
+    from typing import Any
+
+sys.modules["_interpool_values"] = sys.modules["interpool._inside.values"]
+__name__ = "_interpool_values"
+
+type Namespaces = tuple[tuple[int, str, dict[str, bytes], dict[str, bytes]], ...]
+"""Token, module name, the pickle of each global, and of those that annotations alone mention."""
+type Classes = tuple[tuple[int, bytes, bytes], ...]
+"""Token, the pickle of what a class is made of, and of what it is then filled with."""
+type Context = tuple[Namespaces, Classes]
+
+NO_CONTEXT: Context = ((), ())
+
+# What a definition of a callable holds: a name to import, a code object, a pickle.
+BY_REFERENCE, BY_CODE, BY_PICKLE = range(3)
+
+# Types that marshal carries exactly. Only these: it turns a bytearray, an array or a memoryview
+# into bytes, and refuses subclasses, so the exact type is looked at and never isinstance.
+PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+# Parts of a pickle from this size on travel by themselves, uncopied until they arrive. More than a
+# frame of the pickle protocol (64 KiB) may have, so that frames are joined. In bytes.
+LARGE = 1 << 18
+
+# Callables and classes kept, by key or token. A message carries the definitions that it needs, so
+# dropping one costs no more than building it again. The numbers are arbitrary.
+FUNCTIONS_KEPT = 128
+CLASSES_KEPT = 512
+
+
+# --- Tokens --------------------------------------------------------------------------------------
+
+_numbers = itertools.count(int.from_bytes(os.urandom(5)) << 24 | 1)
+_tokens: dict[int, tuple[_weakref.ref[Any], int]] = {}  # by the identity of the object
+_objects: dict[int, _weakref.ref[Any]] = {}  # by token
+
+
+def token_of(obj: object) -> int | None:
+    """Return the token of a module or class, given here or elsewhere, if it has one."""
+    entry = _tokens.get(id(obj))
+    return entry[1] if entry is not None and entry[0]() is obj else None
+
+
+def token_for(obj: object) -> int:
+    """Return the token of a module or class, giving it one if it has none."""
+    return token_of(obj) or register(obj, next(_numbers))
+
+
+def register(obj: object, token: int) -> int:
+    """Know an object by a token, for as long as it lives."""
+    identity = id(obj)
+
+    def forget(reference: _weakref.ref[Any]) -> None:
+        if _tokens.get(identity, (None,))[0] is reference:
+            del _tokens[identity]
+        if _objects.get(token) is reference:
+            del _objects[token]
+
+    reference = _weakref.ref(obj, forget)
+    _tokens[identity] = reference, token
+    _objects[token] = reference
+    return token
+
+
+def object_of(token: int) -> Any:
+    """Return the object of a token, or None if it is not known here, or gone."""
+    reference = _objects.get(token)
+    return None if reference is None else reference()
+
+
+# --- By reference --------------------------------------------------------------------------------
+
+
+def import_module(name: str, *submodules: str) -> Any:
+    """Import a module by its dotted name, and more of its package, and return it."""
+    for wanted in (name, *submodules):
+        try:
+            __import__(wanted)
+        except ModuleNotFoundError:
+            # Another interpreter has found it: it may have been written a moment ago, into a folder
+            # whose listing is remembered here.
+            for finder in list(sys.path_importer_cache.values()):
+                forget = getattr(finder, "invalidate_caches", None)
+                if forget is not None:
+                    forget()
+            __import__(wanted)
+    return sys.modules[name]
+
+
+def find(module: str, qualname: str) -> Any:
+    """Find the object of that qualified name in that module."""
+    found = import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
+
+
+# --- Namespaces ----------------------------------------------------------------------------------
+
+
+class Namespace:
+    """The globals of functions whose module cannot be imported here."""
+
+    def __init__(self, name: str) -> None:
+        """Args: the module's name."""
+        self.globals: dict[str, Any] = {"__name__": name, "__builtins__": __builtins__}
+        self.sent: dict[str, bytes] = {}  # what was sent last, by name
+        self.soft: dict[str, bytes] = {}  # what only annotations mention, to be loaded if asked for
+
+
+class Lazily(dict):  # type: ignore[type-arg]  # which would be evaluated
+    """The globals of an annotation: its namespace, then what was sent for annotations alone.
+
+    Loaded when asked for: to run a function, no worker imports what only its annotations mention.
+    """
+
+    def __init__(self, space: Namespace) -> None:
+        """Args: the namespace."""
+        super().__init__(__name__=space.globals["__name__"], __builtins__=__builtins__)
+        self._space = space
+
+    def __missing__(self, name: str) -> Any:
+        """Look a name up, or load it."""
+        space = self._space
+        return space.globals[name] if name in space.globals else unpickle(space.soft[name])
+
+
+# Those of modules, kept; and those of globals dicts of no module, of the parcel being received.
+_kept: dict[int, Namespace] = {}
+_own: dict[int, Namespace] = {}
+# Raised whenever a kept namespace changes by what was sent. A kept function that was built before
+# may find other globals than those that its definition came with, so it is built again.
+_version = 0
+
+
+def received_globals() -> dict[int, int]:
+    """Return the tokens of the namespaces kept here, by the identity of their globals."""
+    return {id(space.globals): token for token, space in _kept.items()}
+
+
+def place_of(obj: object) -> tuple[int, str] | None:
+    """Return namespace and name of an object that is a global received from elsewhere."""
+    for token, space in _kept.items():
+        for name, value in space.globals.items():
+            if value is obj:
+                return token, name
+    return None
+
+
+def _globals_of(token: int | str) -> dict[str, Any]:
+    """Return the globals of a namespace: of an importable module, if it is a name."""
+    if isinstance(token, str):
+        found: dict[str, Any] = vars(import_module(token))
+        return found
+    if token < 0:
+        return _own[token].globals
+    home = object_of(token)
+    return _kept[token].globals if home is None else vars(home)
+
+
+# --- Receiving -----------------------------------------------------------------------------------
+
+
+def receive(context: Context) -> None:
+    """Take in the context of a parcel, before its pickle is loaded.
+
+    Only what has changed: what is sent once more is left as tasks here have made it.
+    """
+    namespaces, classes = context
+    _own.clear()
+    changed = []
+    for token, name, values, soft in namespaces:
+        if token > 0 and object_of(token) is not None:
+            continue  # the module itself is here
+        spaces = _kept if token > 0 else _own
+        space = spaces.get(token) or spaces.setdefault(token, Namespace(name))
+        space.soft.update(soft)
+        changed += [
+            (space, token, key, data) for key, data in values.items() if space.sent.get(key) != data
+        ]
+    # Classes first, for globals may be instances of theirs; all are made before any is filled.
+    if classes:
+        _receive_classes(classes)
+    if changed:
+        _receive_globals(changed)
+
+
+# What is being received and not loaded yet.
+_due: dict[tuple[int, str], tuple[Namespace, bytes]] = {}
+
+
+def _receive_globals(changed: Iterable[tuple[Namespace, int, str, bytes]]) -> None:
+    global _version  # noqa: PLW0603 - the state of this module
+    _due.clear()
+    for space, token, key, data in changed:
+        _version += token > 0
+        _due[token, key] = space, data
+    while _due:
+        _receive_global(*next(iter(_due)))
+
+
+def _receive_global(token: int, key: str) -> None:
+    space, data = _due.pop((token, key))
+    space.globals[key] = unpickle(data)
+    space.sent[key] = data
+
+
+def global_of(token: int, name: str) -> Any:
+    """Return a global, for what is compared with it by identity."""
+    if (token, name) in _due:
+        _receive_global(token, name)
+    return _globals_of(token)[name]
+
+
+# --- Functions -----------------------------------------------------------------------------------
+
+# What `types` calls FunctionType and CellType; its import costs a worker 1 ms.
+_Function: Any = type(receive)
+_Member: Any = type(_Function.__closure__)
+_Cell: Any = type((lambda it: lambda: it)(0).__closure__[0])  # type: ignore[index]  # noqa: PLC3002
+
+type FunctionState = tuple[dict[str, Any], list[tuple[int, Any]]]
+
+
+def make_cell() -> Any:
+    """Make an empty cell: whoever makes the function that it belongs to fills it."""
+    return _Cell()
+
+
+def make_function(
+    code: bytes, token: int | str, name: str, closure: tuple[Any, ...] | None
+) -> FunctionType:
+    """Make a function of marshalled code, to be filled by `fill_function`."""
+    function: FunctionType = _Function(marshal.loads(code), _globals_of(token), name, None, closure)
+    return function
+
+
+def make_annotate(
+    code: bytes, token: int | str, name: str, closure: tuple[Any, ...] | None
+) -> FunctionType:
+    """Make the function that evaluates a function's or a class's annotations (PEP 649)."""
+    spaces = _kept if isinstance(token, int) and token > 0 else _own
+    space = spaces.get(token) if isinstance(token, int) else None
+    names = _globals_of(token) if space is None else Lazily(space)
+    function: FunctionType = _Function(marshal.loads(code), names, name, None, closure)
+    return function
+
+
+def fill_function(function: FunctionType, state: FunctionState) -> None:
+    """Give a function of `make_function` what may refer back to it."""
+    attributes, contents = state
+    for index, value in contents:
+        function.__closure__[index].cell_contents = value  # type: ignore[index]
+    for name, value in attributes.items():
+        setattr(function, name, value)
+
+
+def make_cached(
+    code: bytes,
+    token: int | str,
+    name: str,
+    closure: tuple[Any, ...] | None,
+    parameters: dict[str, Any],
+) -> Any:
+    """Make a function as `functools.cache` or `lru_cache` wraps it, with an empty cache."""
+    import functools
+
+    return functools.lru_cache(**parameters)(make_function(code, token, name, closure))
+
+
+def fill_cached(cached: Any, state: tuple[FunctionState, dict[str, Any]]) -> None:
+    """Fill what `make_cached` made."""
+    function_state, attributes = state
+    fill_function(cached.__wrapped__, function_state)
+    for name, value in attributes.items():
+        setattr(cached, name, value)
+
+
+def build(definition: bytes) -> Any:
+    """Build the callable that a definition describes."""
+    form, *parts = marshal.loads(definition)
+    if form == BY_REFERENCE:
+        return find(*parts)
+    if form == BY_CODE:
+        code, module, name, attributes, annotations = parts
+        names = Namespace(module).globals
+        function = _Function(code, names, name)
+        if annotations is not None:
+            function.__annotate__ = _Function(annotations, names)
+        for attribute, value in attributes.items():
+            setattr(function, attribute, value)
+        return function
+    context, *segments = parts
+    return load(context, segments)
+
+
+_functions: dict[int, tuple[Any, int]] = {}  # with the version of the globals they were built in
+
+
+def function_for(key: int, definition: bytes) -> Any:
+    """Return the callable of a message: built now, or kept from before if `key` is not 0."""
+    function, version = _functions.get(key, (None, 0))
+    if function is None or version != _version:
+        function = build(definition)
+        if key:
+            if len(_functions) >= FUNCTIONS_KEPT:
+                del _functions[next(iter(_functions))]
+            _functions[key] = function, _version
+    return function
+
+
+# --- Classes -------------------------------------------------------------------------------------
+
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+
+# What a kept class was made and filled with, and the names that this gave it, by token.
+_definitions: dict[int, tuple[type, bytes, bytes, frozenset[str]]] = {}
+
+
+def class_of(token: int) -> type:
+    """Return a class by its token."""
+    found: type | None = object_of(token)
+    if found is None:
+        raise LookupError("its class is gone from the interpreter that defined it")
+    return found
+
+
+def _receive_classes(classes: Classes) -> None:
+    global _version  # noqa: PLW0603 - the state of this module
+    changed = []
+    for token, skeleton, body in classes:
+        cls = object_of(token)
+        _, old_skeleton, old_body, _ = _definitions.get(token, (cls, skeleton, b"", None))
+        if cls is None or skeleton != old_skeleton:
+            cls = make_class(*unpickle(skeleton))
+            register(cls, token)
+            _version += 1
+        elif body == old_body:
+            continue
+        changed.append((cls, token, skeleton, body))
+    for cls, token, skeleton, body in changed:
+        kept = _definitions.pop(token, None)
+        attributes, extras = unpickle(body)
+        gone = kept[3].difference(attributes) if kept is not None and kept[0] is cls else ()
+        for name in gone:
+            type.__delattr__(cls, name)
+        fill_class(cls, attributes, extras)
+        if len(_definitions) >= CLASSES_KEPT:
+            del _definitions[next(iter(_definitions))]
+        _definitions[token] = cls, skeleton, body, frozenset(attributes)
+
+
+def make_class(
+    metaclass: type,
+    name: str,
+    bases: tuple[type, ...],
+    namespace: dict[str, Any],
+    members: dict[str, Any] | None,
+    options: dict[str, Any],
+) -> type:
+    """Make a class with its slots, or an enumeration with its members, and little else.
+
+    No code of a metaclass of the user's runs, nor that of an `__init_subclass__` that was sent:
+    what they did is among the attributes that follow.
+    """
+
+    def make() -> type:
+        if members is not None:
+            return _make_enum(metaclass, name, bases, namespace, members, options)
+        return type.__new__(metaclass, name, bases, namespace)
+
+    hooked = [
+        base
+        for each in bases
+        for base in each.__mro__
+        if "__init_subclass__" in vars(base) and not base.__flags__ & _IMMUTABLE
+    ]
+    received = [base for base in hooked if token_of(base) is not None]
+    try:
+        cls = _without_hooks(received, make)
+    except TypeError:  # a hook of an imported class wants arguments that nobody knows any more
+        cls = _without_hooks(hooked, make)
+    if members is None and issubclass(metaclass, abc.ABCMeta):
+        import _abc  # type: ignore[import-not-found]
+
+        _abc._abc_init(cls)
+    return cls
+
+
+def _without_hooks(bases: Iterable[type], make: Callable[[], type]) -> type:
+    hooks = [(base, vars(base)["__init_subclass__"]) for base in {*bases}]
+    for base, _ in hooks:
+        type.__setattr__(base, "__init_subclass__", classmethod(lambda _cls, **_options: None))
+    try:
+        return make()
+    finally:
+        for base, hook in hooks:
+            type.__setattr__(base, "__init_subclass__", hook)
+
+
+def _make_enum(
+    metaclass: Any,
+    name: str,
+    bases: tuple[type, ...],
+    namespace: dict[str, Any],
+    members: dict[str, Any],
+    options: dict[str, Any],
+) -> type:
+    """Make an enumeration whose members are made of what they became, not of what they were.
+
+    Its own `__new__` and `__init__` may take what nobody knows any more, so they stand aside.
+    """
+    body = metaclass.__prepare__(name, bases)
+    for attribute, value in namespace.items():
+        body[attribute] = value
+
+    def new(cls: Any, *args: Any) -> Any:
+        (data_type, *arguments), value = args if len(args) > 1 else args[0]  # one, for tuples
+        member = data_type.__new__(cls, *arguments)
+        member._value_ = value
+        return member
+
+    body["__new__"] = new
+    body["__init__"] = lambda *_: None
+    for member, (made_of, value) in members.items():
+        body[member] = (made_of, value)
+    enum = sys.modules["enum"].EnumType
+    cls: type = enum.__new__(metaclass, name, bases, body, **options)
+    for attribute in ("__init__", "__new_member__", "_new_member_"):
+        if attribute in vars(cls):
+            type.__delattr__(cls, attribute)
+    return cls
+
+
+def fill_class(cls: Any, attributes: dict[str, Any], extras: dict[str, Any]) -> None:
+    """Give a class of `make_class` its attributes, and an enumeration's members theirs."""
+    for name, value in attributes.items():
+        type.__setattr__(cls, name, value)
+    for name, state in extras.get("members", {}).items():
+        vars(cls._member_map_[name]).update(state)
+    if "annotate" in extras:
+        cls.__annotate__ = extras["annotate"]
+    if "registered" in extras:
+        abc.update_abstractmethods(cls)
+        for each in extras["registered"]:
+            type(cls).register(cls, each)
+
+
+# --- Exceptions ----------------------------------------------------------------------------------
+
+
+def reduce_exception(error: BaseException) -> Any:
+    """How an exception is pickled whose class has an `__init__` or `__new__` written in Python.
+
+    Such a one may take other arguments than the `args` that it leaves.
+    """
+    cls = type(error)
+    base: Any = next(each for each in cls.__mro__ if each.__flags__ & _IMMUTABLE)
+    own = cls.__init__ is base.__init__ and cls.__new__ is base.__new__
+    reduces = cls.__reduce__ is not base.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__
+    if own or reduces:
+        return NotImplemented
+    _, args, *state = base.__reduce__(error)
+    slots = {
+        name: getattr(error, name)
+        for each in cls.__mro__
+        for name, value in vars(each).items()
+        if type(value) is _Member and each is not base and hasattr(error, name)
+        if not each.__flags__ & _IMMUTABLE
+    }
+    return make_exception, (cls, base, args), (state, slots), None, None, fill_exception
+
+
+def make_exception(cls: Any, base: Any, args: tuple[Any, ...]) -> Any:
+    """Make an exception by the built-in base of its class alone."""
+    error = base.__new__(cls, *args)
+    base.__init__(error, *args)
+    return error
+
+
+def fill_exception(error: Any, state: tuple[list[Any], dict[str, Any]]) -> None:
+    """Give an exception of `make_exception` its attributes."""
+    states, slots = state
+    for attributes in states:
+        if attributes:
+            BaseException.__setstate__(error, attributes)
+    for name, value in slots.items():
+        setattr(error, name, value)
+
+
+# --- Buffers, and what else pickle does not know -------------------------------------------------
+
+
+def make_array(typecode: str, data: bytes) -> Any:
+    """Make an `array.array`, without looking at the elements."""
+    import array
+
+    made = array.array(typecode)
+    made.frombytes(data)
+    return made
+
+
+def make_view(data: bytes | bytearray, form: str, shape: Sequence[int]) -> memoryview:
+    """Make a view of bytes of its own: a `bytearray` if it may be written to."""
+    view: Any = memoryview(data)
+    made: memoryview = view.cast(form) if len(shape) == 1 else view.cast(form, shape)
+    return made
+
+
+def make_mmap(data: bytes, is_readonly: bool, position: int) -> Any:
+    """Make a map of memory of its own, of no file."""
+    import mmap
+    import tempfile
+
+    if is_readonly:
+        # Anonymous memory that cannot be written to could not be filled.
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            made = mmap.mmap(file.fileno(), len(data), access=mmap.ACCESS_READ)
+    else:
+        made = mmap.mmap(-1, len(data))
+        made.write(data)
+    made.seek(position)
+    return made
+
+
+def make_field(kind: bytes, text: str, attributes: dict[str, Any]) -> Any:
+    """Make a dataclass's field, with its type where that loads here and as a text where not."""
+    import dataclasses
+
+    field: Any = dataclasses.Field.__new__(dataclasses.Field)
+    for name, value in attributes.items():
+        setattr(field, name, value)
+    try:
+        field.type = unpickle(kind)
+    except Exception:  # the type is a remark to readers: a field works without
+        field.type = text
+    return field
+
+
+# --- Pickles -------------------------------------------------------------------------------------
+
+
+def unpickle(data: bytes) -> Any:
+    """Load a pickle, importing `_pickle` when first needed (3.5 ms)."""
+    import _pickle
+
+    return _pickle.loads(data)
+
+
+def load(context: Context, segments: Sequence[bytes]) -> Any:
+    """Take in a context and load the pickle that came with it, in one piece or in several."""
+    if context != NO_CONTEXT:
+        receive(context)
+    if len(segments) == 1:
+        return unpickle(segments[0])
+    import _pickle
+
+    return _pickle.Unpickler(_Segments(segments)).load()
+
+
+class _Segments:
+    """The file that a pickle in several pieces is read from, so that nobody has to join them."""
+
+    def __init__(self, segments: Sequence[bytes]) -> None:
+        self._views = [memoryview(segment) for segment in reversed(segments)]
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer: no more is ever asked for than there is."""
+        target = memoryview(buffer)
+        filled = 0
+        while filled < len(target) and self._views:
+            view = self._views[-1]
+            size = min(len(view), len(target) - filled)
+            target[filled : filled + size] = view[:size]
+            filled += size
+            self._forget(size)
+        return filled
+
+    def read(self, size: int) -> bytes:
+        """Return that many bytes."""
+        view = self._views[-1] if self._views else memoryview(b"")
+        if size <= len(view):
+            data = bytes(view[:size])
+            self._forget(size)
+            return data
+        joined = bytearray(size)
+        return bytes(joined[: self.readinto(joined)])
+
+    def readline(self) -> bytes:
+        """Refuse: protocol 5 has no lines."""
+        raise EOFError("a pickle of protocol 5 has no lines")
+
+    def _forget(self, size: int) -> None:
+        view = self._views.pop()
+        if size < len(view):
+            self._views.append(view[size:])
+
+
+class Segments:
+    """The file that a pickle is written to: what is large in it stays a piece of its own, uncopied.
+
+    A buffer that may change is copied at once.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: Any) -> int:
+        """Take a piece. The C pickler hands over large bytes as they are."""
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def joined(self) -> list[bytes]:
+        """Return the pieces, small ones joined."""
+        if len(self._pieces) <= 1:
+            return self._pieces
+        segments: list[bytes] = []
+        small: list[bytes] = []
+        for piece in self._pieces:
+            if len(piece) < LARGE:
+                small.append(piece)
+                continue
+            segments += [b"".join(small), piece]
+            small = []
+        return [*segments, b"".join(small)]
+
+
+def pickle(value: object) -> list[bytes]:
+    """Pickle what has a name where it goes: what was received from there goes by its token.
+
+    Raises:
+        Exception: whatever the pickle module raises, for what takes more than that.
+    """
+    segments = Segments()
+    (_home_pickler or _make_home_pickler())(segments, 5).dump(value)
+    return segments.joined()
+
+
+_home_pickler: Any = None
+
+
+def _make_home_pickler() -> Any:
+    global _home_pickler  # noqa: PLW0603 - a class made when first needed, for it needs `_pickle`
+    import _pickle
+
+    class HomePickler(_pickle.Pickler):
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, type):
+                token = token_of(obj)
+                if token is not None:
+                    return class_of, (token,)
+            elif isinstance(obj, BaseException):
+                return reduce_exception(obj)
+            elif type(obj) is object and (place := place_of(obj)) is not None:
+                return global_of, place
+            return NotImplemented
+
+    _home_pickler = HomePickler
+    return HomePickler

@@ -1,0 +1,434 @@
+"""The pickler: what pickle knows by itself, and functions, classes and buffers by value.
+
+One `Encoder` serves one parcel. It pickles objects, notes which namespaces the functions in them
+use and which classes the instances in them are of, and at last pickles those too: each global by
+itself, so that a worker can tell which have changed, and each class in two parts, what it is made
+of and what it is filled with. `_inside.values` reads what is made here.
+"""
+
+import dataclasses
+import dis
+import marshal
+import pickle
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from interpool import _classes, _reducers
+from interpool._inside import values
+from interpool._references import Kept, is_importable, is_of_stdlib, is_referable, names_of
+
+type Parcel = tuple[values.Context, list[bytes]]
+"""A context, and a pickle in pieces."""
+
+type Reduced = Any
+"""What `reducer_override` returns: a tuple of `object.__reduce__`'s kind, or NotImplemented."""
+
+
+# --- Code ----------------------------------------------------------------------------------------
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+_GLOBAL_INSTRUCTIONS: Final = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+)
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    # Not co_names, which holds attributes too: an unrelated global of an attribute's name would go
+    # along, or be what refuses the task.
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _GLOBAL_INSTRUCTIONS:
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType) and constant.co_name != "__annotate__":
+            yield from _global_names(constant)
+
+
+# The global names that a code object uses, those of the code inside it included.
+global_names_of: Final = Kept[types.CodeType, frozenset[str]](
+    lambda code: frozenset(_global_names(code))
+).of
+_all_names_of: Final = Kept[types.CodeType, frozenset[str]](lambda code: frozenset(_names(code))).of
+code_bytes_of: Final = Kept[types.CodeType, bytes](marshal.dumps).of
+
+
+def _docstring_of(code: types.CodeType) -> Any:
+    return code.co_consts[0] if code.co_flags & _HAS_DOCSTRING else None
+
+
+_HAS_DOCSTRING: Final = 0x4000000  # CO_HAS_DOCSTRING
+
+
+# --- Encoding ------------------------------------------------------------------------------------
+
+
+class _Space:
+    """The globals of one namespace that were noted."""
+
+    def __init__(self, name: str, namespace: dict[str, Any]) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.values: dict[str, bytes] = {}
+        self.soft: dict[str, bytes] = {}
+
+
+class Encoder:
+    """Pickles the objects of one parcel and collects their context.
+
+    Args:
+        homeward: whether it goes back to the interpreter whose task this is; what was received from
+            there goes by its token.
+    """
+
+    def __init__(self, *, homeward: bool = False) -> None:
+        self.homeward = homeward
+        self.classes: dict[int, tuple[int, bytes, bytes]] = {}
+        # The classes that go by value, held: what comes back names them by their tokens.
+        self.held: dict[int, type] = {}
+        self._spaces: dict[int, _Space] = {}
+        self._tokens: dict[int, int | str] = {}  # by the identity of a globals dict
+        self._pending: list[tuple[_Space, str]] = []
+        self._pending_soft: list[tuple[_Space, str]] = []
+        self._mentioned: set[str] = set()  # all names in the functions' code, attributes included
+        self._received = values.received_globals() if homeward else {}
+
+    def segments(
+        self, obj: object, *, cls: type | None = None, is_soft: bool = False
+    ) -> list[bytes]:
+        """Pickle an object, in pieces.
+
+        Args:
+            obj: the object.
+            cls: the class whose body it is, if it is one.
+            is_soft: refuse what would drag along more by value.
+        """
+        segments = values.Segments()
+        _Pickler(segments, self, obj, cls=cls, is_soft=is_soft).dump(obj)
+        return segments.joined()
+
+    def pickle(self, obj: object, *, cls: type | None = None, is_soft: bool = False) -> bytes:
+        """Pickle an object, in one piece."""
+        return b"".join(self.segments(obj, cls=cls, is_soft=is_soft))
+
+    def pickle_softly(self, obj: object) -> bytes:
+        """Pickle what nobody may ever need; nothing at all, if that would drag more along."""
+        try:
+            return self.pickle(obj, is_soft=True)
+        except Exception:  # whatever it is that keeps it from being pickled
+            return b""
+
+    def context(self) -> values.Context:
+        """Pickle the globals that were noted, and those that they use in turn."""
+        modules = []
+        while self._pending:
+            space, name = self._pending.pop()
+            value = space.namespace.get(name)
+            if type(value) is types.ModuleType:
+                modules.append((space, name, value))
+            else:
+                space.values[name] = self.pickle(value)
+        for space, name, module in modules:
+            space.values[name] = self.pickle(_Mentioned(module, self._mentioned))
+        for space, name in self._pending_soft:
+            if name in space.values or name in space.soft:
+                continue
+            # Without it the name is unknown there, which annotations may be (PEP 649).
+            if soft := self.pickle_softly(space.namespace[name]):
+                space.soft[name] = soft
+        return (
+            tuple((token, it.name, it.values, it.soft) for token, it in self._spaces.items()),
+            tuple(self.classes.values()),
+        )
+
+    # --- asked by the reducers -------------------------------------------------------------------
+
+    def token_of(self, namespace: dict[str, Any]) -> int | str:
+        """Return what a function's globals go by; a name for those of an importable module."""
+        token = self._tokens.get(id(namespace))
+        if token is None:
+            token = self._tokens[id(namespace)] = self._new_token(namespace)
+        return token
+
+    def _new_token(self, namespace: dict[str, Any]) -> int | str:
+        name = str(namespace.get("__name__", "__main__"))
+        if (received := self._received.get(id(namespace))) is not None:
+            return received
+        module = sys.modules.get(name)
+        is_module = module is not None and vars(module) is namespace
+        if is_module and (is_of_stdlib(name) or (self.homeward and is_importable(name))):
+            return name
+        token = values.token_for(module) if is_module else -1 - len(self._tokens)
+        self._spaces[token] = _Space(name, namespace)
+        return token
+
+    def place_of(self, obj: object) -> tuple[int, str] | None:
+        """Return namespace and name of an object that is compared by identity, if it is a global.
+
+        It is noted, so that function and argument find the same one.
+        """
+        mains = [vars(sys.modules["__main__"])] if "__main__" in sys.modules else []
+        for namespace in (*(space.namespace for space in list(self._spaces.values())), *mains):
+            for name, value in list(namespace.items()):
+                if value is obj and isinstance(token := self.token_of(namespace), int):
+                    self._note(token, name)
+                    return token, name
+        return None
+
+    def note(self, token: int | str, code: types.CodeType) -> None:
+        """Note the globals that code uses, to be sent along."""
+        self._mentioned |= _all_names_of(code)
+        if isinstance(token, int):
+            for name in global_names_of(code):
+                self._note(token, name)
+
+    def _note(self, token: int, name: str) -> None:
+        space = self._spaces.get(token)
+        if space is not None and name in space.namespace and name not in space.values:
+            space.values[name] = b""
+            self._pending.append((space, name))
+
+    def note_softly(self, token: int | str, code: types.CodeType) -> None:
+        """Note the globals that annotations mention, to be sent if that drags nothing along."""
+        if isinstance(token, int) and (space := self._spaces.get(token)) is not None:
+            self._pending_soft += [
+                (space, name) for name in global_names_of(code) if name in space.namespace
+            ]
+
+    def add_class(self, cls: type) -> int:
+        """Note a class that goes by value, and return its token."""
+        token = values.token_for(cls)
+        if token not in self.held:
+            self.held[token] = cls
+            skeleton = self.pickle(_classes.skeleton_of(cls))
+            body = self.pickle(_classes.contents_of(cls), cls=cls)
+            # After those that it rests on: they are made and filled in this order.
+            self.classes[token] = token, skeleton, body
+        return token
+
+
+class _Mentioned:
+    """A module that is a global, with the submodules that the functions mention."""
+
+    def __init__(self, module: types.ModuleType, names: set[str]) -> None:
+        self.module = module
+        self.names = names
+
+
+def reduce_module(module: types.ModuleType, mentioned: Iterable[str] = ()) -> Reduced:
+    """How a module is pickled: by name.
+
+    Raises:
+        PicklingError: if a worker cannot import it.
+    """
+    names = names_of(module, frozenset(mentioned))
+    for name in names:
+        if not is_importable(name):
+            message = f"a worker cannot import the module {name!r}"
+            raise pickle.PicklingError(message)
+    return values.import_module, tuple(names)
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles by value what goes by value, for an encoder."""
+
+    def __init__(
+        self, file: Any, encoder: Encoder, root: object, *, cls: type | None, is_soft: bool
+    ) -> None:
+        super().__init__(file, 5)
+        self.encoder = encoder
+        self._root = root
+        self._class = cls
+        self._is_soft = is_soft
+        self._filled: set[int] = set()  # cells whose contents are in this pickle
+
+    def reducer_override(self, obj: Any) -> Reduced:
+        """Reduce what goes by value; leave the rest to the object itself."""
+        reduce = _REDUCERS.get(type(obj))
+        if reduce is not None:
+            return reduce(self, obj)
+        if isinstance(obj, type):
+            return self._reduce_class(obj)
+        if isinstance(obj, BaseException):
+            return values.reduce_exception(obj)
+        if isinstance(obj, (property, classmethod, staticmethod)):
+            return _reducers.descriptor(obj)
+        return NotImplemented
+
+    # --- classes ---------------------------------------------------------------------------------
+
+    def _reduce_class(self, cls: type) -> Reduced:
+        if cls in _NAMELESS or is_referable(cls):
+            return NotImplemented
+        if cls in _TYPES:
+            return values.find, ("types", _TYPES[cls])
+        encoder = self.encoder
+        if encoder.homeward and (known := values.token_of(cls)) is not None:
+            return values.class_of, (known,)
+        if self._is_soft and values.token_of(cls) not in encoder.held:
+            message = f"{cls.__qualname__!r} would have to be sent by value"
+            raise pickle.PicklingError(message)
+        _classes.check(cls)
+        return values.class_of, (encoder.add_class(cls),)
+
+    # --- functions -------------------------------------------------------------------------------
+
+    def _reduce_function(self, function: types.FunctionType) -> Reduced:
+        if is_referable(function):
+            return NotImplemented
+        if self._is_soft:
+            raise pickle.PicklingError("functions of annotations are not sent")
+        made_of, state = self._parts_of(function)
+        return values.make_function, made_of, state, None, None, values.fill_function
+
+    def _reduce_cached(self, cached: Any) -> Reduced:
+        """How what `functools.cache` wraps is pickled: with its function, without its cache."""
+        if is_referable(cached):
+            return NotImplemented
+        function = cached.__wrapped__
+        attributes = dict(vars(cached))
+        for own in ("__wrapped__", "cache_parameters"):
+            attributes.pop(own, None)
+        if type(function) is not types.FunctionType:
+            message = f"the function that {cached!r} caches is no Python function"
+            raise pickle.PicklingError(message)
+        made_of, state = self._parts_of(function)
+        made_of = (*made_of, cached.cache_parameters())
+        return values.make_cached, made_of, (state, attributes), None, None, values.fill_cached
+
+    def _parts_of(self, function: types.FunctionType) -> tuple[tuple[Any, ...], Any]:
+        code = function.__code__
+        token = self.encoder.token_of(function.__globals__)
+        self.encoder.note(token, code)
+        attributes: dict[str, Any] = {
+            name: value
+            for name, value, default in (
+                ("__defaults__", function.__defaults__, None),
+                ("__kwdefaults__", function.__kwdefaults__, None),
+                ("__qualname__", function.__qualname__, code.co_qualname),
+                ("__module__", function.__module__, function.__globals__.get("__name__")),
+                ("__doc__", function.__doc__, _docstring_of(code)),
+                ("__type_params__", function.__type_params__, ()),
+            )
+            if value != default
+        }
+        attributes |= vars(function)
+        annotate: Any = function.__annotate__
+        if type(annotate) is types.FunctionType:
+            attributes["__annotate__"] = _reducers.Annotate(annotate)
+        elif function.__annotations__ and all(
+            type(note) is str for note in function.__annotations__.values()
+        ):
+            attributes["__annotations__"] = function.__annotations__
+        contents = list(self._contents_of(function))
+        # A function made in a worker by `values.build` has its code's name, not the marshalled one.
+        made_of = (code_bytes_of(code), token, function.__name__, function.__closure__)
+        return made_of, (attributes, contents)
+
+    def _contents_of(self, function: types.FunctionType) -> Iterator[tuple[int, Any]]:
+        """The contents of a function's cells, but for those that this pickle fills elsewhere."""
+        for index, cell in enumerate(function.__closure__ or ()):
+            if id(cell) in self._filled:
+                continue
+            try:
+                contents = cell.cell_contents
+            except ValueError:  # a variable that is not bound yet
+                continue
+            self._filled.add(id(cell))
+            yield index, contents
+
+    def _reduce_annotate(self, wrapped: _reducers.Annotate) -> Reduced:
+        """How the function behind annotations is pickled: dragging nothing along."""
+        annotate = wrapped.function
+        code = annotate.__code__
+        token = self.encoder.token_of(annotate.__globals__)
+        self.encoder.note_softly(token, code)
+        contents = []
+        for index, cell in enumerate(annotate.__closure__ or ()):
+            name = code.co_freevars[index]
+            if name == "__classdict__":
+                if self._class is not None:
+                    contents.append((index, _reducers.Vars(self._class)))
+            elif id(cell) not in self._filled:
+                try:
+                    value = cell.cell_contents
+                except ValueError:
+                    continue
+                if self._is_light(value):
+                    self._filled.add(id(cell))
+                    contents.append((index, value))
+        made_of = (code_bytes_of(code), token, annotate.__name__, annotate.__closure__)
+        state: tuple[dict[str, Any], Any] = ({}, contents)
+        return values.make_annotate, made_of, state, None, None, values.fill_function
+
+    def _is_light(self, value: Any) -> bool:
+        if isinstance(value, type):
+            return is_referable(value) or values.token_of(value) in self.encoder.held
+        return type(value) in values.PLAIN_TYPES or type(value) in _reducers.TYPE_PARAMETERS
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def _reduce_module(self, module: types.ModuleType) -> Reduced:
+        return reduce_module(module)
+
+    def _reduce_mentioned(self, mentioned: _Mentioned) -> Reduced:
+        return reduce_module(mentioned.module, mentioned.names)
+
+    def _reduce_object(self, obj: object) -> Reduced:
+        """How an `object()` is pickled, which is there to be compared by identity."""
+        place = None
+        if obj is not self._root:
+            place = (self.encoder.homeward and values.place_of(obj)) or self.encoder.place_of(obj)
+        return NotImplemented if place is None else (values.global_of, place)
+
+    def _reduce_field(self, field: dataclasses.Field[Any]) -> Reduced:
+        kind = self.encoder.pickle_softly(field.type)
+        text = getattr(field.type, "__qualname__", None) or str(field.type)
+        return values.make_field, (kind, text, _reducers.field_attributes(field))
+
+    def _reduce_cell(self, _cell: types.CellType) -> Reduced:
+        # Empty: the first function that has it brings the contents.
+        return values.make_cell, ()
+
+
+def _alone(reduce: _reducers.Reducer) -> Callable[[_Pickler, Any], Reduced]:
+    return lambda _, obj: reduce(obj)
+
+
+# The types of None, ... and NotImplemented have no name in any module; pickle knows them.
+_NAMELESS: Final = frozenset({types.NoneType, types.EllipsisType, types.NotImplementedType})
+# Those of the interpreter itself, which name `builtins` as their module and are not there.
+_TYPES: Final = {
+    value: name
+    for name, value in vars(types).items()
+    if isinstance(value, type) and value not in _NAMELESS and not is_referable(value)
+}
+_REDUCERS: Final[dict[type, Callable[[_Pickler, Any], Reduced]]] = {
+    types.FunctionType: _Pickler._reduce_function,
+    types.ModuleType: _Pickler._reduce_module,
+    types.CellType: _Pickler._reduce_cell,
+    _Mentioned: _Pickler._reduce_mentioned,
+    _reducers.Annotate: _Pickler._reduce_annotate,
+    _reducers.CACHED: _Pickler._reduce_cached,
+    dataclasses.Field: _Pickler._reduce_field,
+    object: _Pickler._reduce_object,
+    **{kind: _alone(reduce) for kind, reduce in _reducers.REDUCERS.items()},
+}
+
+
+def parcel(obj: object, *, homeward: bool = False) -> Parcel:
+    """Pickle an object with its context.
+
+    Raises:
+        Exception: whatever pickling it raises.
+    """
+    encoder = Encoder(homeward=homeward)
+    segments = encoder.segments(obj)
+    return encoder.context(), segments

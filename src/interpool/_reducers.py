@@ -1,0 +1,189 @@
+"""How objects are pickled that pickle refuses, or pickles into something else.
+
+Each reducer returns what `object.__reduce__` would. Those that need the encoder are in `_pickling`.
+"""
+
+import array
+import copyreg
+import dataclasses
+import functools
+import marshal
+import mmap
+import pickle
+import types
+import typing
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from interpool._inside import values
+
+type Reducer = Callable[[Any], Any]
+
+CACHED: Final = type(functools.cache(len))
+TYPE_PARAMETERS: Final = (typing.TypeVar, typing.ParamSpec, typing.TypeVarTuple)
+
+
+class Annotate:
+    """Stands for the function behind annotations (PEP 649) in a pickle."""
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self.function = function
+
+
+class Vars:
+    """Stands for the `vars()` of a class in a pickle."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+
+# --- Buffers -------------------------------------------------------------------------------------
+
+
+def _array(it: array.array[Any]) -> Any:
+    # Not its own reducer, whose other half looks at every element unless all is as it was here.
+    return values.make_array, (it.typecode, it.tobytes())
+
+
+def _view(it: memoryview) -> Any:
+    form = it.format.removeprefix("@")
+    if len(form) != 1 or it.ndim == 0 or (it.ndim > 1 and 0 in (it.shape or ())):
+        message = (
+            f"a memoryview of format {it.format!r} and shape {it.shape} cannot be made anew: "
+            "pass its bytes"
+        )
+        raise pickle.PicklingError(message)
+    data = it.tobytes()
+    return values.make_view, (data if it.readonly else bytearray(data), form, it.shape)
+
+
+def _mmap(it: mmap.mmap) -> Any:
+    with memoryview(it) as view:
+        return values.make_mmap, (view.tobytes(), view.readonly, it.tell())
+
+
+# --- Descriptors, methods, code ------------------------------------------------------------------
+
+
+def descriptor(it: Any) -> Any:
+    """Reduce a property, class method or static method, or an instance of a subclass of theirs."""
+    if isinstance(it, property):
+        return type(it), (it.fget, it.fset, it.fdel, it.__doc__)
+    return type(it), (it.__func__,)
+
+
+def _method(it: types.MethodType) -> Any:
+    # By name, so that the worker takes its class's own; unless another one goes by that name, as
+    # for a private method, whose name here is not the mangled one.
+    function: Any = it.__func__
+    name = getattr(function, "__name__", "")
+    if getattr(it.__self__, name, None) == it:
+        return getattr, (it.__self__, name)
+    return types.MethodType, (function, it.__self__)
+
+
+def _code(it: types.CodeType) -> Any:
+    return marshal.loads, (marshal.dumps(it),)
+
+
+def _mapping(it: types.MappingProxyType[Any, Any]) -> Any:
+    return types.MappingProxyType, (dict(it),)
+
+
+def _vars(it: Vars) -> Any:
+    return vars, (it.cls,)
+
+
+# --- Weak collections: as they are now -----------------------------------------------------------
+
+
+def _weak_mapping(it: Any) -> Any:
+    return type(it), (dict(it),)
+
+
+def _weak_set(it: weakref.WeakSet[Any]) -> Any:
+    return type(it), (list(it),)
+
+
+# --- Dataclasses ---------------------------------------------------------------------------------
+
+
+def _marker(it: Any) -> Any:
+    """Reduce one of the objects that the module compares by identity."""
+    for name, value in vars(dataclasses).items():
+        if value is it:
+            return values.find, ("dataclasses", name)
+    return NotImplemented
+
+
+_MARKERS: Final = tuple(
+    {
+        type(value)
+        for name, value in vars(dataclasses).items()
+        if type(value).__module__ == "dataclasses" and not isinstance(value, type)
+    }
+)
+
+
+def field_attributes(field: Any) -> dict[str, Any]:
+    """Return what a dataclass's field has beside its type."""
+    return {
+        name: getattr(field, name)
+        for name in dataclasses.Field.__slots__
+        if name != "type" and hasattr(field, name)
+    }
+
+
+# --- Generics ------------------------------------------------------------------------------------
+
+
+def _bound_of(it: Any, name: str) -> Any:
+    """Evaluate what a type parameter says lazily; what cannot be is left out."""
+    try:
+        return getattr(it, name)
+    except Exception:  # a name that is not defined (yet), as in any annotation
+        return None
+
+
+def _type_parameter(it: Any) -> Any:
+    options: dict[str, Any] = {}
+    if it.has_default():
+        options["default"] = _bound_of(it, "__default__")
+    if isinstance(it, typing.TypeVarTuple):
+        return _new_with, (type(it), (it.__name__,), options)
+    constraints: tuple[Any, ...] = ()
+    options["bound"] = _bound_of(it, "__bound__")
+    if it.__infer_variance__:
+        options["infer_variance"] = True
+    else:
+        options |= {"covariant": it.__covariant__, "contravariant": it.__contravariant__}
+    if isinstance(it, typing.TypeVar):
+        constraints = _bound_of(it, "__constraints__") or ()
+    return _new_with, (type(it), (it.__name__, *constraints), options)
+
+
+def _alias(it: typing.TypeAliasType) -> Any:
+    options = {"type_params": it.__type_params__}
+    return _new_with, (typing.TypeAliasType, (it.__name__, it.__value__), options)
+
+
+# Pickled as an opcode of its own: class, arguments and keyword arguments of `__new__`.
+_new_with: Final[Any] = copyreg.__newobj_ex__  # type: ignore[attr-defined]
+
+REDUCERS: Final[dict[type, Reducer]] = {
+    array.array: _array,
+    memoryview: _view,
+    mmap.mmap: _mmap,
+    types.MethodType: _method,
+    types.CodeType: _code,
+    types.MappingProxyType: _mapping,
+    Vars: _vars,
+    weakref.WeakKeyDictionary: _weak_mapping,
+    weakref.WeakValueDictionary: _weak_mapping,
+    weakref.WeakSet: _weak_set,
+    typing.TypeAliasType: _alias,
+    **dict.fromkeys((property, classmethod, staticmethod), descriptor),
+    **dict.fromkeys(TYPE_PARAMETERS, _type_parameter),
+    **dict.fromkeys(_MARKERS, _marker),
+}

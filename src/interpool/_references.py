@@ -1,0 +1,97 @@
+"""What a worker can find by itself: modules that it can import, and what they hold by name."""
+
+import functools
+import sys
+import types
+import weakref
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from interpool._inside import MODULES
+
+_FLAT_NAMES: Final = frozenset(f"_interpool_{name}" for name in MODULES)
+_MAINS: Final = frozenset({"__main__", "__mp_main__"})
+
+
+def is_importable(name: str) -> bool:
+    """Whether a worker can import the loaded module of that name.
+
+    A module that was made by hand, or by a loader that workers do not have, is in `sys.modules` and
+    nowhere else. `__main__` is never imported: its code is sent, not run again.
+    """
+    if name in _FLAT_NAMES:
+        return True  # every worker has them from its first moment
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if spec is None or name in _MAINS:
+        return False
+    return _is_found(name, spec.origin, tuple(map(str, sys.path)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_found(name: str, origin: str | None, _path: tuple[str, ...]) -> bool:
+    """Whether the finders find a module anew, in the same place. `_path` is there for the cache."""
+    if origin in {"built-in", "frozen"}:
+        return True
+    parent, _, _ = name.rpartition(".")
+    search = None
+    if parent:
+        package = sys.modules.get(parent)
+        search = getattr(package, "__path__", None)
+        if search is None or not is_importable(parent):
+            return False
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        found = find_spec(name, search) if find_spec is not None else None
+        if found is not None:
+            return bool(found.origin == origin)
+    return False
+
+
+def is_referable(obj: Any) -> bool:
+    """Whether `module.qualname` gives this very object here and, so far as one can see, there."""
+    name, qualname = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
+    if not isinstance(name, str) or not isinstance(qualname, str):
+        return False
+    found: Any = sys.modules.get(name)
+    for attribute in qualname.split("."):
+        found = getattr(found, attribute, None)
+    return found is obj and is_importable(name)
+
+
+def is_of_stdlib(name: str) -> bool:
+    """Whether a module is the standard library's, and so in every worker as it is here."""
+    return name.partition(".")[0] in sys.stdlib_module_names and is_importable(name)
+
+
+def names_of(module: types.ModuleType, mentioned: Collection[str] = ()) -> list[str]:
+    """Return a module's name, and those of its loaded submodules mentioned part by part.
+
+    `import a.b` binds `a`, and a function that says `a.b.c` needs `a.b` imported too.
+    """
+    prefix = module.__name__ + "."
+    return [module.__name__] + [
+        name
+        for name in list(sys.modules)
+        if name.startswith(prefix) and not set(name[len(prefix) :].split(".")).difference(mentioned)
+    ]
+
+
+class Kept[K, V]:
+    """What was found out about objects, by identity, for as long as each lives.
+
+    By identity, since code objects compare by value, which is slow and takes `1` for `True`.
+    """
+
+    def __init__(self, find_out: Callable[[K], V]) -> None:
+        self._find_out = find_out
+        self._known: dict[int, tuple[weakref.ref[K], V]] = {}
+
+    def of(self, key: K) -> V:
+        """What is known of the object."""
+        identity = id(key)
+        entry = self._known.get(identity)
+        if entry is None or entry[0]() is not key:
+            forget = weakref.ref(key, lambda _: self._known.pop(identity, None))
+            entry = self._known[identity] = (forget, self._find_out(key))
+        return entry[1]
