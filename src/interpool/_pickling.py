@@ -8,6 +8,7 @@ of and what it is filled with. `_inside.values` reads what is made here.
 
 import dataclasses
 import dis
+import io
 import marshal
 import pickle
 import sys
@@ -20,7 +21,7 @@ from interpool._inside import values
 from interpool._references import Kept, is_importable, is_of_stdlib, is_referable, names_of
 
 type Parcel = tuple[values.Context, list[bytes]]
-"""A context, and a pickle in pieces."""
+"""A context, and a pickle: its stream, then its large buffers."""
 
 type Reduced = Any
 """What `reducer_override` returns: a tuple of `object.__reduce__`'s kind, or NotImplemented."""
@@ -100,23 +101,23 @@ class Encoder:
         self._mentioned: set[str] = set()  # all names in the functions' code, attributes included
         self._received = values.received_globals() if homeward else {}
 
-    def segments(
-        self, obj: object, *, cls: type | None = None, is_soft: bool = False
-    ) -> list[bytes]:
-        """Pickle an object, in pieces.
+    def segments(self, obj: object) -> list[bytes]:
+        """Pickle an object: the stream, then the large buffers."""
+        segments = values.Segments()
+        _Pickler(segments, self, obj).dump(obj)
+        return segments.joined()
+
+    def pickle(self, obj: object, *, cls: type | None = None, is_soft: bool = False) -> bytes:
+        """Pickle an object, in one piece.
 
         Args:
             obj: the object.
             cls: the class whose body it is, if it is one.
             is_soft: refuse what would drag along more by value.
         """
-        segments = values.Segments()
-        _Pickler(segments, self, obj, cls=cls, is_soft=is_soft).dump(obj)
-        return segments.joined()
-
-    def pickle(self, obj: object, *, cls: type | None = None, is_soft: bool = False) -> bytes:
-        """Pickle an object, in one piece."""
-        return b"".join(self.segments(obj, cls=cls, is_soft=is_soft))
+        file = io.BytesIO()
+        _Pickler(file, self, obj, cls=cls, is_soft=is_soft).dump(obj)
+        return file.getvalue()
 
     def pickle_softly(self, obj: object) -> bytes:
         """Pickle what nobody may ever need; nothing at all, if that would drag more along."""
@@ -240,7 +241,13 @@ class _Pickler(pickle.Pickler):
     """Pickles by value what goes by value, for an encoder."""
 
     def __init__(
-        self, file: Any, encoder: Encoder, root: object, *, cls: type | None, is_soft: bool
+        self,
+        file: Any,
+        encoder: Encoder,
+        root: object,
+        *,
+        cls: type | None = None,
+        is_soft: bool = False,
     ) -> None:
         super().__init__(file, 5)
         self.encoder = encoder

@@ -40,8 +40,9 @@ BY_REFERENCE, BY_CODE, BY_PICKLE = range(3)
 # into bytes, and refuses subclasses, so the exact type is looked at and never isinstance.
 PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes})
 
-# Parts of a pickle from this size on travel by themselves, uncopied until they arrive. More than a
-# frame of the pickle protocol (64 KiB) may have, so that frames are joined. In bytes.
+# Buffers in a pickle from this size on travel by themselves, uncopied until they arrive. In bytes:
+# more than one frame of the pickle protocol may have (64 KiB, and less than as much for what it
+# began with), so that what is written in one piece of this size is a buffer.
 LARGE = 1 << 18
 
 # Callables and classes kept, by key or token. A message carries the definitions that it needs, so
@@ -572,81 +573,67 @@ def unpickle(data: bytes) -> Any:
 
 
 def load(context: Context, segments: Sequence[bytes]) -> Any:
-    """Take in a context and load the pickle that came with it, in one piece or in several."""
+    """Take in a context and load the pickle that came with it; its buffers follow the stream."""
     if context != NO_CONTEXT:
         receive(context)
     if len(segments) == 1:
         return unpickle(segments[0])
     import _pickle
 
-    return _pickle.Unpickler(_Segments(segments)).load()
-
-
-class _Segments:
-    """The file that a pickle in several pieces is read from, so that nobody has to join them."""
-
-    def __init__(self, segments: Sequence[bytes]) -> None:
-        self._views = [memoryview(segment) for segment in reversed(segments)]
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer: no more is ever asked for than there is."""
-        target = memoryview(buffer)
-        filled = 0
-        while filled < len(target) and self._views:
-            view = self._views[-1]
-            size = min(len(view), len(target) - filled)
-            target[filled : filled + size] = view[:size]
-            filled += size
-            self._forget(size)
-        return filled
-
-    def read(self, size: int) -> bytes:
-        """Return that many bytes."""
-        view = self._views[-1] if self._views else memoryview(b"")
-        if size <= len(view):
-            data = bytes(view[:size])
-            self._forget(size)
-            return data
-        joined = bytearray(size)
-        return bytes(joined[: self.readinto(joined)])
-
-    def readline(self) -> bytes:
-        """Refuse: protocol 5 has no lines."""
-        raise EOFError("a pickle of protocol 5 has no lines")
-
-    def _forget(self, size: int) -> None:
-        view = self._views.pop()
-        if size < len(view):
-            self._views.append(view[size:])
+    stream, *buffers = segments
+    return _pickle.loads(stream, buffers=buffers)
 
 
 class Segments:
-    """The file that a pickle is written to: what is large in it stays a piece of its own, uncopied.
+    """The file that a pickle is written to: large buffers go beside the stream, uncopied.
 
-    A buffer that may change is copied at once.
+    The C pickler hands over what is large by itself, after the opcode that says its size. That
+    opcode is replaced by one that takes the next buffer, as protocol 5 has it for buffers that know
+    of it (PEP 574), and those that make of it what was pickled.
     """
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._stream: list[bytes] = []
+        self._buffers: list[bytes] = []
 
     def write(self, data: Any) -> int:
-        """Take a piece. The C pickler hands over large bytes as they are."""
-        self._pieces.append(bytes(data))
-        return len(data)
+        """Take a piece. A buffer that may change is copied at once."""
+        size = len(data)
+        if size >= LARGE:
+            header = self._stream[-1]
+            for opcode, width, loads in _BUFFERS:
+                start = len(header) - width - 1
+                if header.startswith(opcode, start) and header[start + 1 :] == size.to_bytes(
+                    width, "little"
+                ):
+                    self._stream[-1] = header[:start] + loads
+                    self._buffers.append(bytes(data))
+                    return size
+        self._stream.append(bytes(data))
+        return size
 
     def joined(self) -> list[bytes]:
-        """Return the pieces, small ones joined."""
-        if len(self._pieces) <= 1:
-            return self._pieces
-        segments: list[bytes] = []
-        small: list[bytes] = []
-        for piece in self._pieces:
-            if len(piece) < LARGE:
-                small.append(piece)
-                continue
-            segments += [b"".join(small), piece]
-            small = []
-        return [*segments, b"".join(small)]
+        """Return the stream, then the buffers."""
+        return [b"".join(self._stream), *self._buffers]
+
+
+def text_of(data: bytes) -> str:
+    """Make the string that a pickle's buffer holds."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+# Opcodes of what a pickle can hold that is large, the width of the size that follows in bytes, and
+# the opcodes that load it from the next buffer.
+_NEXT = b"\x97"
+_BUFFERS = tuple(
+    (opcode, width, loads)
+    for opcodes, loads in (
+        ((b"B", b"\x8e"), _NEXT),
+        ((b"X", b"\x8d"), b"c_interpool_values\ntext_of\n" + _NEXT + b"\x85R"),
+        ((b"\x96",), b"cbuiltins\nbytearray\n" + _NEXT + b"\x85R"),
+    )
+    for opcode, width in zip(opcodes[::-1], (8, 4), strict=False)
+)
 
 
 def pickle(value: object) -> list[bytes]:
