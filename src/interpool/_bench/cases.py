@@ -61,7 +61,7 @@ OURS: Final = "interpool"
 PEERS: Final = tuple(executor.name for executor in EXECUTORS if executor.name != OURS)
 
 # `cpu`, `start` and `transfer` are the article's, sizes included. The quick sizes are such that all
-# of it takes less than half a minute on two cores.
+# of it takes less than a minute on two cores.
 CASES: Final = (
     Case("cpu", _COLD, "{count} loops of {size} iterations", (8, 5_000_000), (8, 500_000)),
     Case("start", _COLD, "{workers} workers, a no-op each", (0, 0), (0, 0)),
@@ -69,11 +69,16 @@ CASES: Final = (
     Case("transfer", _COLD, "map of {count} tiny tasks", (10_000, 0), (2_000, 0)),
     Case("chunked", _WARM, "{count} in chunks of {size}", (10_000, 250), (5_000, 250)),
     Case("payload", _WARM, "{size} bytes as an argument", (40, 1_000_000), (20, 1_000_000)),
+    Case("array", _WARM, "{size} bytes in an array.array", (40, 1_000_000), (20, 1_000_000)),
+    Case("large", _WARM, "{size} bytes as an argument", (5, 50_000_000), (3, 10_000_000)),
+    Case("echo", _WARM, "{size} bytes there and back", (5, 50_000_000), (3, 10_000_000)),
     Case("roundtrip", _WARM, "one submit, one result", (1_000, 0), (300, 0)),
+    Case("reference", _WARM, "the same, an imported function", (1_000, 0), (300, 0)),
+    Case("context", _WARM, "the same, one that uses globals", (1_000, 0), (300, 0)),
     Case("flood", _WARM, "{count} submits at once", (10_000, 0), (2_000, 0)),
 )
 
-# Odd, so that the median is a sample. Full: three minutes at the most on two cores.
+# Odd, so that the median is a sample. Full: four to five minutes on two cores.
 FULL_ROUNDS: Final = 7
 QUICK_ROUNDS: Final = 3
 

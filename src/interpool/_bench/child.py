@@ -13,14 +13,16 @@ line of JSON: `seconds`, `import_seconds` (importing the executor's class, never
 and `gil`. A wrong result ends it with an error.
 """
 
+import operator
 import sys
 from time import perf_counter, sleep
 
 TYPE_CHECKING = False  # importing `typing` would slow down every process that loads this file
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence, Sized
     from concurrent.futures import Executor
     from types import ModuleType
+    from typing import Any
 
 type Make = Callable[[], Executor]
 
@@ -44,9 +46,17 @@ def double(x: int) -> int:
     return x * 2
 
 
-def size_of(data: bytes) -> int:
+def size_of(data: Sized) -> int:
     """Shows that the data has arrived."""
     return len(data)
+
+
+STEP = 1
+
+
+def next_of(x: int) -> int:
+    """Needs two globals of its script."""
+    return double(x) - x + STEP
 
 
 def cpu(make: Make, count: int, size: int) -> float:
@@ -99,21 +109,64 @@ def chunked(make: Make, count: int, size: int) -> float:
 
 def payload(make: Make, count: int, size: int) -> float:
     """The median of `count` round trips with `size` bytes on the way there."""
-    arguments = [bytes([i % 256]) * size for i in range(count)]  # each another one
+    return there(make, [bytes([i % 256]) * size for i in range(count)])
+
+
+def array(make: Make, count: int, size: int) -> float:
+    """`payload`, for arrays of floating-point numbers of `size` bytes together."""
+    from array import array
+
+    return there(make, [array("d", [float(i)]) * (size // 8) for i in range(count)])
+
+
+def there(make: Make, arguments: Sequence[Sized]) -> float:
+    """The median of one trip for each argument, with nothing but its length on the way back."""
     with make() as pool:
         warm_up(pool)
-        pool.submit(size_of, bytes(size)).result()
+        pool.submit(size_of, arguments[0]).result()
         return median_time(
-            lambda i: check(pool.submit(size_of, arguments[i]).result() == size), count
+            lambda i: check(pool.submit(size_of, arguments[i]).result() == len(arguments[i])),
+            len(arguments),
         )
+
+
+large = payload
+
+
+def echo(make: Make, count: int, size: int) -> float:
+    """The median of `count` round trips with `size` bytes both ways."""
+    return trips(make, same, [bytes([i % 256]) * size for i in range(count)])
 
 
 def roundtrip(make: Make, count: int, _size: int) -> float:
     """The median of `count` times one submit and its result."""
+    return trips(make, same, range(count))
+
+
+def reference(make: Make, count: int, _size: int) -> float:
+    """`roundtrip`, for a function that every worker can import."""
+    return trips(make, operator.index, range(count))
+
+
+def context(make: Make, count: int, _size: int) -> float:
+    """`roundtrip`, for a function that needs its script's globals."""
+    return trips(make, next_of, range(count), range(1, count + 1))
+
+
+def trips(
+    make: Make,
+    function: Callable[[Any], object],
+    given: Sequence[object],
+    expected: Sequence[object] | None = None,
+) -> float:
+    """The median of one submit and its result for each of `given`, checked against `expected`."""
+    wanted = given if expected is None else expected
     with make() as pool:
         warm_up(pool)
-        median_time(lambda i: pool.submit(same, i).result(), count // 10)
-        return median_time(lambda i: check(pool.submit(same, i).result() == i), count)
+        median_time(lambda i: pool.submit(function, given[i]).result(), len(given) // 10 or 1)
+        return median_time(
+            lambda i: check(pool.submit(function, given[i]).result() == wanted[i]), len(given)
+        )
 
 
 def flood(make: Make, count: int, _size: int) -> float:

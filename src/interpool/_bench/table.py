@@ -126,7 +126,7 @@ def _reading(report: Report) -> list[Text]:
         ),
         Text(
             "cold: from the constructor to the end of shutdown(). warm: all workers have run tasks "
-            "before; payload and roundtrip are for one task."
+            "before; payload to context are for one task."
         ),
         Text(
             f"{plan.workers} workers; medians of {plan.rounds} rounds; each measurement in a fresh "

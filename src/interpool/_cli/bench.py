@@ -28,7 +28,7 @@ Examples:
 
 Exits with 1 if a measurement failed; the others are shown all the same.""",
 )
-@click.option("--quick", is_flag=True, help="Fewer rounds, smaller sizes: half a minute.")
+@click.option("--quick", is_flag=True, help="Fewer rounds, smaller sizes: a minute.")
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
@@ -73,7 +73,7 @@ def command(
 
     ThreadPoolExecutor, ProcessPoolExecutor, InterpreterPoolExecutor and interpool do the same work
     in one run, by turns. Every measurement is made in a fresh process, where no executor finds
-    anything ready that another one has left. It takes about two minutes on two cores.
+    anything ready that another one has left. It takes about four minutes on two cores.
     """
     _check_files(json_path, plot_path)
     chosen = plan(only=only, workers=workers, rounds=rounds, quick=quick, scale=scale)
@@ -92,7 +92,7 @@ def command(
 
 
 def _check_files(json_path: Path | None, plot_path: Path | None) -> None:
-    """Refuse, before two minutes are spent, what could not be written after them."""
+    """Refuse, before minutes are spent, what could not be written after them."""
     if plot_path is not None:
         try:
             plot.check(plot_path)
