@@ -333,6 +333,49 @@ def test_functions_as_arguments_bring_their_globals(
     assert list(pool.map(apply, [unimportable.even] * 2, [2, 3], chunksize=2)) == [True, False]
 
 
+SHARING = """
+from interpool import InterpreterPoolExecutor
+
+def counter():
+    count = 0
+    def increase():
+        nonlocal count
+        count += 1
+    def read():
+        return count
+    return increase, read
+
+increase, read = counter()
+log = []
+by_name = {"log": log, "increase": increase}
+
+def count():
+    increase()
+    by_name["increase"]()
+    return read()
+
+def only_read():
+    return read()
+
+def write():
+    by_name["log"].append(read())
+    return log
+
+with InterpreterPoolExecutor(1) as pool:
+    print([pool.submit(task).result() for task in (count, count, only_read, count, write, write)])
+    log.append("here")
+    increase()
+    print(pool.submit(write).result(), pool.submit(count).result())
+"""
+
+
+def test_globals_that_share_a_list_or_a_closure_share_it_in_a_worker() -> None:
+    done = run_program(SHARING)
+    assert done.stderr == ""
+    # Together with others than last time they are sent anew, as they are here.
+    assert done.stdout.splitlines() == ["[2, 4, 0, 2, [0], [0, 0]]", "['here', 1] 3"]
+
+
 @pytest.mark.parametrize("value", [type(None), type(...), int | None, list[int], int])
 def test_types_as_arguments(pool: InterpreterPoolExecutor, value: Any) -> None:
     assert pool.submit(lambda x: [x], value).result() == [value]

@@ -8,12 +8,13 @@ of and what it is filled with. `_inside.values` reads what is made here.
 
 import dataclasses
 import dis
+import enum
 import io
 import marshal
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from interpool import _classes, _reducers
@@ -22,6 +23,9 @@ from interpool._references import Kept, is_importable, is_of_stdlib, is_referabl
 
 type Parcel = tuple[values.Context, list[bytes]]
 """A context, and a pickle: its stream, then its large buffers."""
+
+type Memo = dict[int, tuple[int, Any]]
+"""What a pickler has met, by identity."""
 
 type Reduced = Any
 """What `reducer_override` returns: a tuple of `object.__reduce__`'s kind, or NotImplemented."""
@@ -77,7 +81,7 @@ class _Space:
     def __init__(self, name: str, namespace: dict[str, Any]) -> None:
         self.name = name
         self.namespace = namespace
-        self.values: dict[str, bytes] = {}
+        self.values: dict[str, values.Sent] = {}
         self.soft: dict[str, bytes] = {}
 
 
@@ -115,9 +119,13 @@ class Encoder:
             cls: the class whose body it is, if it is one.
             is_soft: refuse what would drag along more by value.
         """
+        return self._pickle(obj, cls=cls, is_soft=is_soft)[0]
+
+    def _pickle(self, obj: object, **options: Any) -> tuple[bytes, Memo]:
         file = io.BytesIO()
-        _Pickler(file, self, obj, cls=cls, is_soft=is_soft).dump(obj)
-        return file.getvalue()
+        pickler = _Pickler(file, self, obj, **options)
+        pickler.dump(obj)
+        return file.getvalue(), pickler.memo.copy()
 
     def pickle_softly(self, obj: object) -> bytes:
         """Pickle what nobody may ever need; nothing at all, if that would drag more along."""
@@ -129,13 +137,21 @@ class Encoder:
     def context(self) -> values.Context:
         """Pickle the globals that were noted, and those that they use in turn."""
         modules = []
+        units = []
         while self._pending:
             space, name = self._pending.pop()
             value = space.namespace.get(name)
             if type(value) is types.ModuleType:
                 modules.append((space, name, value))
             else:
-                space.values[name] = self.pickle(value)
+                space.values[name], memo = self._pickle(value)
+                if memo:
+                    units.append((space, name, memo))
+        for group in _groups(units) if len(units) > 1 else ():
+            # What they share, a list or a closure's variable, must be one there too.
+            joint = self.pickle(tuple(space.namespace[name] for space, name, _ in group))
+            for index, (space, name, _) in enumerate(group):
+                space.values[name] = index, joint
         for space, name, module in modules:
             space.values[name] = self.pickle(_Mentioned(module, self._mentioned))
         for space, name in self._pending_soft:
@@ -213,6 +229,43 @@ class Encoder:
             # After those that it rests on: they are made and filled in this order.
             self.classes[token] = token, skeleton, body
         return token
+
+
+def _groups(units: Sequence[tuple[_Space, str, Memo]]) -> Iterable[list[Any]]:
+    """Find the globals that share what may change, by what their picklers have met."""
+    seen: set[int] = set()
+    met_again: set[int] = set()
+    for _, _, memo in units:
+        met_again |= seen & memo.keys()
+        seen |= memo.keys()
+    group_of: dict[int, list[Any]] = {}
+    for unit in units:
+        memo = unit[2]
+        group = [unit]
+        for identity in met_again & memo.keys():
+            if not _is_one_anyway(memo[identity][1]):
+                other = group_of.setdefault(identity, group)
+                if other is not group:
+                    other += group
+                    for it, kept in group_of.items():
+                        if kept is group:
+                            group_of[it] = other
+                    group = other
+    return {id(group): group for group in group_of.values() if len(group) > 1}.values()
+
+
+def _is_one_anyway(obj: Any) -> bool:
+    """Whether it makes no difference if an object is sent in two pickles."""
+    if isinstance(obj, types.FunctionType):
+        return is_referable(obj)
+    return isinstance(obj, _ONE_ANYWAY)
+
+
+# Immutable (what a tuple holds is met by itself), or found again by name or token.
+_ONE_ANYWAY: Final = (
+    *(str, bytes, tuple, frozenset, type, enum.Enum),
+    *(types.BuiltinFunctionType, types.ModuleType, types.CodeType),
+)
 
 
 class _Mentioned:

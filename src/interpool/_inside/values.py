@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 sys.modules["_interpool_values"] = sys.modules["interpool._inside.values"]
 __name__ = "_interpool_values"
 
-type Namespaces = tuple[tuple[int, str, dict[str, bytes], dict[str, bytes]], ...]
+type Sent = bytes | tuple[int, bytes]
+"""The pickle of a global; or an index, and the pickle of all globals that share something."""
+type Namespaces = tuple[tuple[int, str, dict[str, Sent], dict[str, bytes]], ...]
 """Token, module name, the pickle of each global, and of those that annotations alone mention."""
 type Classes = tuple[tuple[int, bytes, bytes], ...]
 """Token, the pickle of what a class is made of, and of what it is then filled with."""
@@ -127,7 +129,7 @@ class Namespace:
     def __init__(self, name: str) -> None:
         """Args: the module's name."""
         self.globals: dict[str, Any] = {"__name__": name, "__builtins__": __builtins__}
-        self.sent: dict[str, bytes] = {}  # what was sent last, by name
+        self.sent: dict[str, Sent] = {}  # what was sent last, by name
         self.soft: dict[str, bytes] = {}  # what only annotations mention, to be loaded if asked for
 
 
@@ -191,16 +193,20 @@ def receive(context: Context) -> None:
     """
     namespaces, classes = context
     _own.clear()
-    changed = []
+    changed: list[tuple[Namespace, int, str, Sent]] = []
+    same: list[tuple[Namespace, int, str, Sent]] = []
     for token, name, values, soft in namespaces:
         if token > 0 and object_of(token) is not None:
             continue  # the module itself is here
         spaces = _kept if token > 0 else _own
         space = spaces.get(token) or spaces.setdefault(token, Namespace(name))
         space.soft.update(soft)
-        changed += [
-            (space, token, key, data) for key, data in values.items() if space.sent.get(key) != data
-        ]
+        for key, data in values.items():
+            it = space, token, key, data
+            (same if space.sent.get(key) == data else changed).append(it)
+    if same and (joints := {data[1] for *_, data in changed if type(data) is tuple}):
+        # One of those that share something may have been sent alone in between.
+        changed += [it for it in same if type(it[3]) is tuple and it[3][1] in joints]
     # Classes first, for globals may be instances of theirs; all are made before any is filled.
     if classes:
         _receive_classes(classes)
@@ -209,22 +215,31 @@ def receive(context: Context) -> None:
 
 
 # What is being received and not loaded yet.
-_due: dict[tuple[int, str], tuple[Namespace, bytes]] = {}
+_due: dict[tuple[int, str], tuple[Namespace, Sent]] = {}
+_joints: dict[bytes, tuple[Any, ...]] = {}  # loaded, for those that are still due
 
 
-def _receive_globals(changed: Iterable[tuple[Namespace, int, str, bytes]]) -> None:
+def _receive_globals(changed: Iterable[tuple[Namespace, int, str, Sent]]) -> None:
     global _version  # noqa: PLW0603 - the state of this module
     _due.clear()
+    _joints.clear()
     for space, token, key, data in changed:
         _version += token > 0
         _due[token, key] = space, data
     while _due:
         _receive_global(*next(iter(_due)))
+    _joints.clear()
 
 
 def _receive_global(token: int, key: str) -> None:
     space, data = _due.pop((token, key))
-    space.globals[key] = unpickle(data)
+    if isinstance(data, tuple):
+        index, joint = data
+        if joint not in _joints:
+            _joints[joint] = unpickle(joint)
+        space.globals[key] = _joints[joint][index]
+    else:
+        space.globals[key] = unpickle(data)
     space.sent[key] = data
 
 
