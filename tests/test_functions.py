@@ -376,6 +376,35 @@ def test_globals_that_share_a_list_or_a_closure_share_it_in_a_worker() -> None:
     assert done.stdout.splitlines() == ["[2, 4, 0, 2, [0], [0, 0]]", "['here', 1] 3"]
 
 
+RECURSIVE = """
+import functools
+from interpool import InterpreterPoolExecutor
+
+def again(n):
+    again.calls += 1
+    return again(n - 1) if n else (again.calls, me() is again)
+
+def me():
+    return again
+
+again.calls = 0
+
+@functools.cache
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.submit(again, 3).result())
+    print(pool.submit(fib, 80).result(), pool.submit(lambda: fib.cache_info().currsize).result())
+"""
+
+
+def test_a_function_that_calls_itself_is_itself_in_a_worker() -> None:
+    done = run_program(RECURSIVE)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["(4, True)", "23416728348467685 81"]
+
+
 @pytest.mark.parametrize("value", [type(None), type(...), int | None, list[int], int])
 def test_types_as_arguments(pool: InterpreterPoolExecutor, value: Any) -> None:
     assert pool.submit(lambda x: [x], value).result() == [value]

@@ -143,10 +143,11 @@ class Encoder:
             value = space.namespace.get(name)
             if type(value) is types.ModuleType:
                 modules.append((space, name, value))
+            elif type(value) in values.PLAIN_TYPES:
+                space.values[name] = pickle.dumps(value, 5)
             else:
                 space.values[name], memo = self._pickle(value)
-                if memo:
-                    units.append((space, name, memo))
+                units.append((space, name, memo))
         for group in _groups(units) if len(units) > 1 else ():
             # What they share, a list or a closure's variable, must be one there too.
             joint = self.pickle(tuple(space.namespace[name] for space, name, _ in group))
@@ -196,6 +197,14 @@ class Encoder:
             for name, value in list(namespace.items()):
                 if value is obj and isinstance(token := self.token_of(namespace), int):
                     self._note(token, name)
+                    return token, name
+        return None
+
+    def sent_as(self, obj: object) -> tuple[int, str] | None:
+        """Return namespace and name of an object that is among the globals sent."""
+        for token, space in self._spaces.items():
+            for name in space.values:
+                if space.namespace.get(name) is obj:
                     return token, name
         return None
 
@@ -341,7 +350,7 @@ class _Pickler(pickle.Pickler):
     # --- functions -------------------------------------------------------------------------------
 
     def _reduce_function(self, function: types.FunctionType) -> Reduced:
-        if is_referable(function):
+        if function in _OF_CODEC or is_referable(function):
             return NotImplemented
         if self._is_soft:
             raise pickle.PicklingError("functions of annotations are not sent")
@@ -462,6 +471,8 @@ def _alone(reduce: _reducers.Reducer) -> Callable[[_Pickler, Any], Reduced]:
     return lambda _, obj: reduce(obj)
 
 
+# Every pickle of a function or class names some of these.
+_OF_CODEC: Final = frozenset(it for it in vars(values).values() if type(it) is types.FunctionType)
 # The types of None, ... and NotImplemented have no name in any module; pickle knows them.
 _NAMELESS: Final = frozenset({types.NoneType, types.EllipsisType, types.NotImplementedType})
 # Those of the interpreter itself, which name `builtins` as their module and are not there.
@@ -483,6 +494,16 @@ _REDUCERS: Final[dict[type, Callable[[_Pickler, Any], Reduced]]] = {
 }
 
 
+class _Global:
+    """Stands for an object that is sent as a global."""
+
+    def __init__(self, token: int, name: str) -> None:
+        self._place = token, name
+
+    def __reduce__(self) -> Reduced:
+        return values.global_of, self._place
+
+
 def parcel(obj: object, *, homeward: bool = False) -> Parcel:
     """Pickle an object with its context.
 
@@ -491,4 +512,10 @@ def parcel(obj: object, *, homeward: bool = False) -> Parcel:
     """
     encoder = Encoder(homeward=homeward)
     segments = encoder.segments(obj)
-    return encoder.context(), segments
+    context = encoder.context()
+    if type(obj) in _FUNCTIONS and (place := encoder.sent_as(obj)) is not None:
+        segments = [pickle.dumps(_Global(*place), 5)]  # it calls itself, and must be itself
+    return context, segments
+
+
+_FUNCTIONS: Final = frozenset({types.FunctionType, _reducers.CACHED})
