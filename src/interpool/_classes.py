@@ -27,6 +27,7 @@ _MADE: Final = frozenset(
         "__annotate_func__",
         "__annotations__",
         "__annotations_cache__",
+        "__slotnames__",  # by copyreg, when an instance is first pickled
     }
 )
 _MADE_BY_ENUM: Final = _MADE | {

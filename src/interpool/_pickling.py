@@ -15,9 +15,11 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
+from weakref import ref
 
-from interpool import _classes, _reducers
+from interpool import _classes, _fingerprint, _reducers
 from interpool._inside import values
 from interpool._references import Kept, is_importable, is_of_stdlib, is_referable, names_of
 
@@ -102,6 +104,7 @@ class Encoder:
         self._tokens: dict[int, int | str] = {}  # by the identity of a globals dict
         self._pending: list[tuple[_Space, str]] = []
         self._pending_soft: list[tuple[_Space, str]] = []
+        self._uses: list[_Use] = []  # of the class whose pickles are being made
         self._mentioned: set[str] = set()  # all names in the functions' code, attributes included
         self._received = values.received_globals() if homeward else {}
 
@@ -208,12 +211,16 @@ class Encoder:
                     return token, name
         return None
 
-    def note(self, token: int | str, code: types.CodeType) -> None:
-        """Note the globals that code uses, to be sent along."""
+    def note(self, function: types.FunctionType) -> int | str:
+        """Note the globals that a function uses, to be sent along; return what they go by."""
+        code = function.__code__
+        token = self.token_of(function.__globals__)
+        self._uses.append((ref(function), Encoder.note))
         self._mentioned |= _all_names_of(code)
         if isinstance(token, int):
             for name in global_names_of(code):
                 self._note(token, name)
+        return token
 
     def _note(self, token: int, name: str) -> None:
         space = self._spaces.get(token)
@@ -221,23 +228,66 @@ class Encoder:
             space.values[name] = b""
             self._pending.append((space, name))
 
-    def note_softly(self, token: int | str, code: types.CodeType) -> None:
-        """Note the globals that annotations mention, to be sent if that drags nothing along."""
+    def note_softly(self, annotate: types.FunctionType) -> int | str:
+        """Note what annotations mention, to be sent if that drags nothing along."""
+        code = annotate.__code__
+        token = self.token_of(annotate.__globals__)
+        self._uses.append((ref(annotate), Encoder.note_softly))
         if isinstance(token, int) and (space := self._spaces.get(token)) is not None:
             self._pending_soft += [
                 (space, name) for name in global_names_of(code) if name in space.namespace
             ]
+        return token
 
     def add_class(self, cls: type) -> int:
         """Note a class that goes by value, and return its token."""
         token = values.token_for(cls)
+        self._uses.append((ref(cls), Encoder.add_class))
         if token not in self.held:
             self.held[token] = cls
-            skeleton = self.pickle(_classes.skeleton_of(cls))
-            body = self.pickle(_classes.contents_of(cls), cls=cls)
+            skeleton, body = self._class_pickles(cls, token)
             # After those that it rests on: they are made and filled in this order.
             self.classes[token] = token, skeleton, body
         return token
+
+    def _class_pickles(self, cls: type, token: int) -> tuple[bytes, bytes]:
+        """Pickle skeleton and body of a class, or note what they use, if they are the same."""
+        fingerprint = None if self.homeward else _fingerprint.fingerprint_of(cls)
+        known = _known_classes.get(token)
+        if known is not None and fingerprint and _fingerprint.is_same(known.mark, fingerprint):
+            for use, note in known.uses:
+                note(self, use())
+            return known.pickles
+        outer, self._uses = self._uses, []
+        skeleton = self.pickle(_classes.skeleton_of(cls))
+        body = self.pickle(_classes.contents_of(cls), cls=cls)
+        uses, self._uses = self._uses, outer
+        if fingerprint and not any(self._is_of_no_module(use()) for use, _ in uses):
+            gone = ref(cls, lambda _: _known_classes.pop(token, None))
+            _known_classes[token] = _KnownClass(gone, fingerprint, (skeleton, body), uses)
+        return skeleton, body
+
+    def _is_of_no_module(self, used: Any) -> bool:
+        """Whether it is a function whose globals go by a token of this parcel alone."""
+        token = isinstance(used, types.FunctionType) and self.token_of(used.__globals__)
+        return isinstance(token, int) and token < 0
+
+
+type _Use = tuple[ref[Any], Callable[[Encoder, Any], object]]
+"""What a class uses, and the method that notes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownClass:
+    """A class as it was sent last."""
+
+    gone: ref[type]
+    mark: _fingerprint.Fingerprint
+    pickles: tuple[bytes, bytes]
+    uses: list[_Use]
+
+
+_known_classes: Final[dict[int, _KnownClass]] = {}  # by token
 
 
 def _groups(units: Sequence[tuple[_Space, str, Memo]]) -> Iterable[list[Any]]:
@@ -374,8 +424,7 @@ class _Pickler(pickle.Pickler):
 
     def _parts_of(self, function: types.FunctionType) -> tuple[tuple[Any, ...], Any]:
         code = function.__code__
-        token = self.encoder.token_of(function.__globals__)
-        self.encoder.note(token, code)
+        token = self.encoder.note(function)
         attributes: dict[str, Any] = {
             name: value
             for name, value, default in (
@@ -417,8 +466,7 @@ class _Pickler(pickle.Pickler):
         """How the function behind annotations is pickled: dragging nothing along."""
         annotate = wrapped.function
         code = annotate.__code__
-        token = self.encoder.token_of(annotate.__globals__)
-        self.encoder.note_softly(token, code)
+        token = self.encoder.note_softly(annotate)
         contents = []
         for index, cell in enumerate(annotate.__closure__ or ()):
             name = code.co_freevars[index]
