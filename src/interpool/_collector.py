@@ -20,6 +20,7 @@ from interpool import _codec
 from interpool._callbacks import Callback, Callbacks
 from interpool._failures import Failure
 from interpool._inside import channels
+from interpool._output import Console, Output
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -35,7 +36,8 @@ class Collector:
         self._engine = engine
         self._transport = transport
         self._thread = threading.Thread(target=self._run, name=f"{name}_collector")
-        self._outcomes: deque[Outcome] = deque()  # of what was read, not ended yet
+        self._outcomes: deque[Outcome | Output] = deque()  # of what was read, not ended yet
+        self._console = Console()
         self._callbacks = Callbacks(engine.max_workers, name)
 
     def start(self) -> None:
@@ -85,7 +87,11 @@ class Collector:
     def _end_all(self) -> None:
         while self._outcomes:
             # Popped, so that a future and its result live no longer than their user holds them.
-            _end(self._outcomes.popleft())
+            if isinstance(outcome := self._outcomes.popleft(), Output):
+                self._console.pass_on(outcome)
+            else:
+                _end(outcome)
+            del outcome
             self._callbacks.hand_over()
 
 

@@ -33,7 +33,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from interpool import _lifetime
+from interpool import _environment, _lifetime
 from interpool._callbacks import Callback
 from interpool._collector import Collector
 from interpool._failures import LOST, Failure
@@ -41,6 +41,7 @@ from interpool._future import Future, Stage
 from interpool._inside import channels
 from interpool._inside.outcomes import Message, describe
 from interpool._interrupts import Deferred
+from interpool._output import Output
 from interpool._transport import Frame, Transport
 from interpool._worker import Settings, Worker
 
@@ -92,7 +93,10 @@ class Engine:
             BrokenInterpreterPool: if a worker could not start.
             RuntimeError: after `close`, or at the interpreter's exit.
         """
-        future = Future[Any](self, message, name)
+        environment: bytes | None = _environment.snapshot()
+        if environment is self._settings.environment:
+            environment = None  # which every worker has
+        future = Future[Any](self, (environment, *message), name)
         with Deferred(), self._lock:
             self.check_open()
             transport = self._transport or self._open()
@@ -189,7 +193,7 @@ class Engine:
 
     # --- told by the collector -------------------------------------------------------------------
 
-    def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome]) -> None:
+    def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome | Output]) -> None:
         """Account for what was read and feed the workers; add the futures that are to end."""
         with self._lock:
             transport = self._transport
@@ -218,7 +222,7 @@ class Engine:
             if self._transport is not None:
                 self._transport.wake()
 
-    def collapse(self, error: BaseException, outcomes: deque[Outcome]) -> None:
+    def collapse(self, error: BaseException, outcomes: deque[Outcome | Output]) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
         failure = Failure.from_frame(describe(error, "collector"))
         with self._lock:
@@ -370,7 +374,9 @@ class Engine:
             future._message = None
         return withdrawn
 
-    def _account(self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome]) -> None:
+    def _account(
+        self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome | Output]
+    ) -> None:
         """Act on a frame: the outcome of a task, or word of a worker."""
         if kind <= channels.EACH:
             self._answer(subject, kind, payload, outcomes)
@@ -383,7 +389,10 @@ class Engine:
                 self._answer(task, channels.DIED, Failure.from_frame(description), outcomes)
             case channels.LEFT:
                 self._workers[subject].release()
+            case channels.SAID:
+                outcomes.append(Output(subject, payload))
             case channels.GONE:
+                outcomes.append(Output(subject, None))
                 self._gone.append(self._workers.pop(subject))
                 if not self._workers:
                     self._strand(outcomes)
@@ -393,7 +402,7 @@ class Engine:
                 message = f"unknown frame {kind} of {subject}"
                 raise AssertionError(message)
 
-    def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome]) -> None:
+    def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome | Output]) -> None:
         """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
         others = len(self._workers) - 1
         if failure.stage == "start" and others:
@@ -402,7 +411,7 @@ class Engine:
         else:
             self._break(failure, outcomes)
 
-    def _break(self, failure: Failure, outcomes: deque[Outcome]) -> None:
+    def _break(self, failure: Failure, outcomes: deque[Outcome | Output]) -> None:
         """Take no more tasks, and end those that no worker has taken; the others go on."""
         if self._broken is not None:
             return
@@ -413,14 +422,16 @@ class Engine:
             future._stage = Stage.ANSWERED
             outcomes.append(Outcome(future, channels.UNSTARTED, failure))
 
-    def _answer(self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome]) -> None:
+    def _answer(
+        self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome | Output]
+    ) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         future = self._in_flight.pop(task, None) if task is not None else None
         if future is not None:
             future._stage = Stage.ANSWERED
             outcomes.append(Outcome(future, kind, payload))
 
-    def _strand(self, outcomes: deque[Outcome]) -> None:
+    def _strand(self, outcomes: deque[Outcome | Output]) -> None:
         """End the tasks that were taken by workers that are all gone without an answer."""
         for task, future in list(self._in_flight.items()):
             if self._is_taken(future):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal
 
-from interpool import _map
+from interpool import _environment, _map
 from interpool._codec import Call
 from interpool._cpu import available_cores
 from interpool._engine import Engine
@@ -82,6 +82,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             raise TypeError("initializer must be a callable")
         settings = Settings(
             name_prefix=thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}",
+            environment=_environment.snapshot(),
             preload=_module_names(preload),
             initializer=None
             if initializer is None

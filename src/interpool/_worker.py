@@ -29,6 +29,7 @@ import marshal, sys
 for name, file, code in marshal.loads(modules):
     module = type(sys)(name)
     module.__file__ = file
+    del module.__spec__, module.__loader__  # None, of which linecache warns since 3.15
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
 settings = marshal.loads(settings)
@@ -80,6 +81,7 @@ class Settings:
     """What every worker of a pool starts with."""
 
     name_prefix: str
+    environment: bytes  # `_environment.snapshot`, as it was when the pool was made
     preload: tuple[str, ...]
     initializer: outcomes.Message | None  # a message, encoded when the pool was made
 
@@ -136,7 +138,7 @@ class Worker:
                     bulk,
                     self._ends,
                     self._thread.name,
-                    list(map(str, sys.path)),
+                    settings.environment,
                     settings.preload,
                     settings.initializer,
                 )

@@ -69,7 +69,9 @@ def test_what_can_be_sent_is_and_the_rest_is_named(tmp_path: Path) -> None:
         "sent     its items: [3, 2, 1]",
     ]
     argument, file, generator = (line for line in lines if line.startswith("refused"))
-    assert argument.startswith("refused  an open file as an argument: Cannot send argument 1 of first_line to a worker")
+    assert argument.startswith(
+        "refused  an open file as an argument: Cannot send argument 1 of first_line to a worker"
+    )
     assert "TextIOWrapper" in argument
     assert file.startswith("refused  an open file as a result: Cannot send the result of ")
     assert "TextIOWrapper" in file

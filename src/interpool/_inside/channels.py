@@ -17,8 +17,9 @@ __name__ = "_interpool_channels"
 # What a frame says of a task: its value, its failure, the outcomes of a chunk.
 VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH = range(4)
 # What a frame says of a worker, its number standing where a task's would: it cannot start, its loop
-# died, its loop ended, its interpreter is gone; and: tasks may be sent, the state has changed.
-UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE = range(4, 10)
+# died, its loop ended, its interpreter is gone; tasks may be sent, the state has changed; a piece
+# of what is printed or logged there.
+UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID = range(4, 11)
 
 # In the task queue: leave the loop. An int, which needs no release in the interpreter it came from.
 STOP = 0

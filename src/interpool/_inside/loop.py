@@ -21,10 +21,11 @@ TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from typing import Any
 
-    from interpool._inside import channels, outcomes
+    from interpool._inside import channels, outcomes, surroundings
 else:
     import _interpool_channels as channels
     import _interpool_outcomes as outcomes
+    import _interpool_surroundings as surroundings
 
 sys.modules["_interpool_loop"] = sys.modules["interpool._inside.loop"]
 __name__ = "_interpool_loop"
@@ -115,10 +116,12 @@ class Loop:
             item = self.next_message()
             if item == channels.STOP:
                 return
-            self.current, *message = item
+            self.current, environment, *message = item
             del item  # no task's data outlives the task here
+            surroundings.adopt(environment)
             kind, payload = outcomes.outcome_of(message)
             del message
+            surroundings.flush()  # before the answer: it is read in that order
             try:
                 self.send(self.current, kind, payload)
             except (ValueError, MemoryError) as error:  # more than marshal or memory takes
@@ -126,12 +129,20 @@ class Loop:
             del payload
             self.current = None
 
-    def run(self, preload: tuple[str, ...], initializer: outcomes.Message | None) -> None:
+    def run(
+        self,
+        name: str,
+        environment: bytes,
+        preload: tuple[str, ...],
+        initializer: outcomes.Message | None,
+    ) -> None:
         """The thread of a worker, from its first import to its last frame."""
         # Made now and written bare: whatever a task has done to this module, its end is heard of.
         last = channels.with_length(marshal.dumps((self.number, channels.LEFT, None)))
         try:
+            surroundings.begin(self.number, self.results, name, environment)
             failure = prepare(preload, initializer)
+            surroundings.flush()
             if failure is None:
                 self.serve()
             else:
@@ -170,18 +181,17 @@ def start(
     bulk: int,
     ends: Ends,
     name: str,
-    path: list[str],
+    environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
 ) -> None:
     """Start the loop in a thread of this interpreter, so that the interpreter can be entered."""
     channels.register_queue_errors()
-    sys.path[:] = path
     loop = Loop(number, bulk, *ends)
 
     def run() -> None:
         _thread.set_name(name)
-        loop.run(preload, initializer)
+        loop.run(name, environment, preload, initializer)
 
     _thread.start_joinable_thread(run, handle=_handle, daemon=False)
 

@@ -1,0 +1,108 @@
+"""What workers take over from this interpreter, as it is now.
+
+Asked for with every task, so what has not changed since is not looked at closely: the levels of
+loggers not at all until one is set, which empties the root logger's cache.
+"""
+
+import logging
+import marshal
+import re
+import sys
+import warnings
+from typing import Any, Final
+
+from interpool._inside import surroundings
+
+# In the root logger's cache, which `setLevel` and `disable` of any logger empty.
+_MARK: Final = "interpool"
+
+
+class _Snapshot:
+    """The environment as it was last, in the forms in which it is compared."""
+
+    def __init__(self) -> None:
+        self.key: tuple[Any, ...] = ()
+        self.data = b""
+
+
+_last = _Snapshot()
+
+
+def snapshot() -> bytes:
+    """Return the environment, marshalled: the same object as last time if it is the same.
+
+    Thread-safety: may be called from any thread.
+    """
+    key = (
+        tuple(sys.path),
+        tuple(sys.argv),
+        tuple(_filters()),
+        _captured() is None,
+        _MARK in _cache(),
+    )
+    last = _last
+    return last.data if key == last.key else _take(key)
+
+
+def _filters() -> list[Any]:
+    # Of this context, where filters are of contexts (`-X context_aware_warnings`).
+    found: list[Any] = warnings._get_filters()  # type: ignore[attr-defined]
+    return found
+
+
+def _captured() -> object:
+    return logging._warnings_showwarning  # type: ignore[attr-defined]
+
+
+def _cache() -> dict[Any, Any]:
+    cache: dict[Any, Any] = logging.root._cache  # type: ignore[attr-defined]
+    return cache
+
+
+def _take(key: tuple[Any, ...]) -> bytes:
+    global _last  # noqa: PLW0603 - replaced whole, so that no thread sees half of it
+    # Marked before it is read: what is set meanwhile takes the mark away again.
+    _cache()[_MARK] = True
+    path, argv, filters, *_ = key
+    environment: surroundings.Environment = (
+        [str(entry) for entry in path if isinstance(entry, (str, bytes))],
+        [str(argument) for argument in argv],
+        [_plain_filter(*it) for it in filters],
+        _levels(),
+    )
+    new = _Snapshot()
+    new.key = (*key[:-1], True)
+    new.data = marshal.dumps(environment)
+    if new.data == _last.data:
+        new.data = _last.data
+    _last = new
+    return new.data
+
+
+def _levels() -> surroundings.Levels:
+    loggers = logging.root.manager.loggerDict
+    levels = {
+        name: logger.level
+        for name, logger in list(loggers.items())
+        if isinstance(logger, logging.Logger) and logger.level
+    }
+    levels[""] = logging.root.level
+    return logging.root.manager.disable, levels, _captured() is not None
+
+
+def _plain_filter(
+    action: str, message: Any, category: type, module: Any, line: int
+) -> surroundings.Filter:
+    return (
+        action,
+        _plain_pattern(message),
+        (category.__module__, category.__qualname__),
+        _plain_pattern(module),
+        line,
+    )
+
+
+def _plain_pattern(pattern: Any) -> str | tuple[str, int] | None:
+    if isinstance(pattern, re.Pattern):
+        return pattern.pattern, pattern.flags
+    return pattern if pattern is None else str(pattern)

@@ -1,0 +1,328 @@
+"""What a worker takes over from the main interpreter, and what it hands back beside its answers.
+
+It takes over `sys.path`, `sys.argv`, the warning filters, the levels of loggers and its host
+thread's name; of these, what main has changed since, before each task, and nothing that a task has
+changed itself. Printed lines and log records go through the pipe, before the answer of the task
+that they are of: through the pipe alone, whose room bounds what has not been read.
+
+Nothing is imported here for that: `threading` and `logging` are met when a task imports them.
+"""
+
+import _io
+import _thread
+import _warnings
+import builtins
+import marshal
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+    from typing import Any
+
+    from interpool._inside import channels
+else:
+    import _interpool_channels as channels
+
+sys.modules["_interpool_surroundings"] = sys.modules["interpool._inside.surroundings"]
+__name__ = "_interpool_surroundings"
+
+# What a piece of output is of.
+RECORD, STDOUT, STDERR = range(3)
+
+# Bytes of output in one frame: the rest of what is written in one piece is for marshal's numbers.
+_PIECE = channels.ATOMIC_WRITE - 64
+
+type Said = tuple[int, bytes, bool]
+"""What a piece is of, the piece, and whether it is the last."""
+type Filter = tuple[
+    str, str | tuple[str, int] | None, tuple[str, str], str | tuple[str, int] | None, int
+]
+"""A warning filter, patterns as text and flags, the category as module and qualified name."""
+type Levels = tuple[int, dict[str, int], bool]
+"""What `logging.disable` was told, the level of each logger, whether warnings are logged."""
+type Environment = tuple[list[str], list[str], list[Filter], Levels]
+"""`sys.path`, `sys.argv`, the warning filters and the levels."""
+
+
+# --- Said: lines and records ---------------------------------------------------------------------
+
+
+class Voice:
+    """What sends output to main, in pieces that the pipe takes whole."""
+
+    def __init__(self, number: int, fd: int) -> None:
+        """Args: the worker's number, and the results pipe."""
+        self._number = number
+        self._fd = fd
+        # The pieces of a unit follow one another. Reentrant, for a finalizer may print in between.
+        self._lock = _thread.RLock()
+
+    def say(self, unit: int, data: bytes) -> None:
+        """Send a unit of output: whole lines, or a record."""
+        with self._lock:
+            for start in range(0, len(data), _PIECE):
+                end = start + _PIECE
+                said: Said = (unit, data[start:end], end >= len(data))
+                frame = marshal.dumps((self._number, channels.SAID, said))
+                channels.write(self._fd, channels.with_length(frame))
+
+
+class Lines(_io._BufferedIOBase):
+    """The binary stream under `sys.stdout` and `sys.stderr`: sends whole lines.
+
+    A rest without an end of line waits, each thread's for itself, until it is flushed.
+    """
+
+    def __init__(self, voice: Voice, unit: int) -> None:
+        """Args: where to send, and as what."""
+        self._voice = voice
+        self._unit = unit
+        self.rests: dict[int, bytes] = {}  # by thread
+
+    def writable(self) -> bool:
+        """Whether it can be written to."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Take what is printed."""
+        data = bytes(data)
+        thread = _thread.get_ident()
+        lines, newline, rest = (self.rests.pop(thread, b"") + data).rpartition(b"\n")
+        if rest:
+            self.rests[thread] = rest
+        if newline:
+            self._voice.say(self._unit, lines + newline)
+        return len(data)
+
+    def flush(self) -> None:
+        """Send this thread's rest."""
+        if rest := self.rests.pop(_thread.get_ident(), b""):
+            self._voice.say(self._unit, rest)
+
+
+_lines: list[Lines] = []
+
+
+def _stream(voice: Voice, unit: int, name: str) -> Any:
+    lines = Lines(voice, unit)
+    _lines.append(lines)
+    buffer: Any = lines
+    # What cannot be encoded must not fail a task: only main knows its own stream's encoding.
+    stream = _io.TextIOWrapper(
+        buffer, "utf-8", errors="backslashreplace", newline="\n", write_through=True
+    )
+    lines.name = name  # type: ignore[attr-defined]  # what TextIOWrapper gives as its own
+    return stream
+
+
+def flush() -> None:
+    """Send what the task that ends has printed without an end of line."""
+    for lines in _lines:
+        if lines.rests:
+            lines.flush()
+
+
+# --- Taken over ----------------------------------------------------------------------------------
+
+_first = b""  # what the worker began with
+_adopted = b""
+_environment: Environment = ([], [], [], (0, {}, False))
+_voice: Voice | None = None
+
+
+def begin(number: int, results: int, name: str, environment: bytes) -> None:
+    """Set a worker up, in the thread that will run its tasks.
+
+    Args:
+        number: the worker's.
+        results: the results pipe.
+        name: the thread's.
+        environment: what main's is like.
+    """
+    global _first, _voice  # noqa: PLW0603 - the state of this module
+    _first = environment
+    _voice = Voice(number, results)
+    sys.stdout = _stream(_voice, STDOUT, "<stdout>")
+    sys.stderr = _stream(_voice, STDERR, "<stderr>")
+    loop = _thread.get_ident()
+
+    def name_thread(threading: Any) -> None:
+        if _thread.get_ident() == loop:
+            threading.current_thread().name = name
+
+    _when_imported("threading", name_thread)
+    _when_imported("logging", _forward_records)
+    adopt(None)
+
+
+def adopt(environment: bytes | None) -> None:
+    """Take over what main has changed.
+
+    Args:
+        environment: marshalled; None for what the worker began with.
+    """
+    global _adopted, _environment
+    wanted = _first if environment is None else environment
+    if wanted == _adopted:
+        return
+    path, argv, filters, levels = _environment
+    new: Environment = marshal.loads(wanted)
+    if new[0] != path:
+        sys.path[:] = new[0]
+    if new[1] != argv:
+        sys.argv[:] = new[1]
+    if new[2] != filters:
+        _set_filters(new[2])
+    _adopted, _environment = wanted, new
+    if new[3] != levels and "logging" in sys.modules:
+        _set_levels(sys.modules["logging"], new[3])
+    elif new[3][2]:
+        import logging  # noqa: F401 - warnings are logged, and `_forward_records` sees to that
+
+
+# --- Warnings ------------------------------------------------------------------------------------
+
+
+class _Pattern:
+    """A regular expression, compiled when a warning comes: importing `re` costs 7 ms."""
+
+    def __init__(self, pattern: str, flags: int) -> None:
+        self.pattern = pattern
+        self.flags = flags
+
+    def match(self, text: str) -> Any:
+        """Match, as `re.Pattern` does."""
+        import re
+
+        return re.compile(self.pattern, self.flags).match(text)
+
+
+class _Named(type):
+    """A category of warnings by its name: no worker imports a module for its warnings alone."""
+
+    place: tuple[str, str]
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return any((it.__module__, it.__qualname__) == cls.place for it in subclass.__mro__)
+
+
+def _category(module: str, qualname: str) -> Any:
+    if module == "builtins":
+        return getattr(builtins, qualname)
+    return _Named(qualname, (Warning,), {"__module__": module, "place": (module, qualname)})
+
+
+def _pattern(it: str | tuple[str, int] | None) -> Any:
+    return _Pattern(*it) if isinstance(it, tuple) else it
+
+
+def _set_filters(filters: Iterable[Filter]) -> None:
+    target: Any = sys.modules.get("warnings", _warnings)
+    made = [
+        (action, _pattern(text), _category(*category), _pattern(module), line)
+        for action, text, category, module, line in filters
+    ]
+    _warnings._acquire_lock()  # type: ignore[attr-defined]
+    try:
+        target.filters[:] = made
+        _warnings._filters_mutated_lock_held()  # type: ignore[attr-defined]
+    finally:
+        _warnings._release_lock()  # type: ignore[attr-defined]
+
+
+# --- Logging -------------------------------------------------------------------------------------
+
+_PLAIN = frozenset({type(None), bool, int, float, str})
+
+
+def _forward_records(logging: Any) -> None:
+    """Send every record that nobody here keeps to the handlers of main."""
+
+    class ToMain(logging.Handler):  # type: ignore[misc]
+        def emit(self, record: Any) -> None:
+            try:
+                data = marshal.dumps(_plain_record(logging, record))
+            except Exception:  # what the user gave cannot be formatted
+                self.handleError(record)
+            else:
+                assert _voice is not None  # noqa: S101 - it was there before this handler
+                _voice.say(RECORD, data)
+
+    logging.root.addHandler(ToMain())
+    _set_levels(logging, _environment[3])
+
+
+def _plain_record(logging: Any, record: Any) -> dict[str, Any]:
+    """Return the attributes of a record, its message made, in plain data."""
+    given = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
+    if record.exc_info and not record.exc_text:
+        given["exc_text"] = logging.Formatter().formatException(record.exc_info)
+    return {
+        str(name): value if type(value) in _PLAIN else repr(value) for name, value in given.items()
+    }
+
+
+def _set_levels(logging: Any, levels: Levels) -> None:
+    disabled, by_name, captures = levels
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name not in by_name and hasattr(logger, "setLevel"):
+            logger.setLevel(logging.NOTSET)
+    for name, level in by_name.items():
+        logging.getLogger(name).setLevel(level)
+    logging.disable(disabled)
+    logging.captureWarnings(captures)
+
+
+# --- Imports -------------------------------------------------------------------------------------
+
+_awaited: dict[str, Callable[[Any], None]] = {}
+
+
+def _when_imported(name: str, action: Callable[[Any], None]) -> None:
+    """Call an action with a module: now, or when a task has imported it."""
+    if name in sys.modules:
+        action(sys.modules[name])
+        return
+    if not _awaited:
+        sys.meta_path.insert(0, _Finder)
+    _awaited[name] = action
+
+
+class _Finder:
+    """Finds the awaited modules as the other finders do, and acts when they are loaded."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
+        """Find a module's spec; None for any that is not awaited."""
+        if name not in _awaited:
+            return None
+        for finder in sys.meta_path:
+            if finder is not cls and (spec := finder.find_spec(name, path, target)) is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+                return spec
+        return None
+
+
+class _Loader:
+    """Loads by another loader, and then acts."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: Any) -> Any:
+        """Create the module, as the loader wants it."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module and act."""
+        spec: Any = module.__spec__
+        spec.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        action = _awaited.pop(spec.name, None)
+        if not _awaited and _Finder in sys.meta_path:
+            sys.meta_path.remove(_Finder)
+        if action is not None:
+            action(module)

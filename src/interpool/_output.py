@@ -1,0 +1,83 @@
+"""What workers print and log, passed on to where it would have gone here.
+
+Printed lines go to `sys.stdout` and `sys.stderr` as they are when the lines come, so that
+redirection, pytest and notebooks are honoured; records to the handlers of their logger here.
+The thread that reads results does this, in the order in which the frames were sent: what a task has
+printed is there when its future ends. A stream or a handler that fails is reported once to the
+logger of `concurrent.futures`, and hurts no task. One that waited for a future of the same pool
+would wait for ever.
+"""
+
+import logging
+import marshal
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+from interpool._inside import surroundings
+
+_LOGGER: Final = logging.getLogger("concurrent.futures")
+_NAMES: Final = {
+    surroundings.RECORD: "a log record",
+    surroundings.STDOUT: "standard output",
+    surroundings.STDERR: "standard error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of what a worker has said, or None: it says no more."""
+
+    worker: int
+    said: surroundings.Said | None
+
+
+class Console:
+    """Puts the pieces of one pool's workers together and passes them on."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[tuple[int, int], bytearray] = {}
+        self._failed: set[int] = set()
+
+    def pass_on(self, output: Output) -> None:
+        """Take a piece. Called by one thread, and under no lock."""
+        if output.said is None:
+            for unit in _NAMES:
+                self._pieces.pop((output.worker, unit), None)
+            return
+        unit, piece, is_last = output.said
+        data = self._pieces.pop((output.worker, unit), None) or bytearray()
+        data += piece
+        if not is_last:
+            self._pieces[output.worker, unit] = data
+            return
+        try:
+            if unit == surroundings.RECORD:
+                _handle(marshal.loads(data))
+            else:
+                stream = sys.stdout if unit == surroundings.STDOUT else sys.stderr
+                _write(stream, data.decode("utf-8", "backslashreplace"))
+        except BaseException:  # of the user's stream or handler, which may raise anything
+            if unit not in self._failed:
+                self._failed.add(unit)
+                message = "%s of a worker cannot be passed on"
+                _LOGGER.exception(message, _NAMES[unit])
+
+
+def _write(stream: Any, text: str) -> None:
+    if stream is None:  # a program without a console
+        return
+    try:
+        stream.write(text)
+    except UnicodeEncodeError as error:
+        encoding = error.encoding
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    if not text.endswith("\n"):
+        stream.flush()  # a worker's rest was flushed there, or its task has ended
+
+
+def _handle(attributes: dict[str, Any]) -> None:
+    record = logging.makeLogRecord(attributes)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

@@ -1,0 +1,476 @@
+"""What workers take over, and where what they print, log and warn of arrives."""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interpool import InterpreterPoolExecutor, _environment
+from support import Gate, run_program
+
+
+@pytest.fixture
+def pool() -> Iterator[InterpreterPoolExecutor]:
+    with InterpreterPoolExecutor(1, thread_name_prefix="own") as made:
+        yield made
+
+
+# --- Printing ------------------------------------------------------------------------------------
+
+
+def say(*words: Any, **options: Any) -> None:
+    print(*words, **options)
+
+
+def test_what_a_task_prints_is_there_when_its_future_ends(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def both(n: int) -> None:
+        import sys
+
+        print("out", n)
+        print("err", n, file=sys.stderr)
+
+    for n in range(20):
+        pool.submit(both, n).result()
+        assert capsys.readouterr() == (f"out {n}\n", f"err {n}\n")
+
+
+def test_redirected_output_is_honoured(pool: InterpreterPoolExecutor) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as first:
+        pool.submit(say, "first").result()
+    with contextlib.redirect_stdout(io.StringIO()) as second:
+        pool.submit(say, "second").result()
+    assert (first.getvalue(), second.getvalue()) == ("first\n", "second\n")
+
+
+def test_a_task_may_redirect_its_own_output(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def captured() -> str:
+        import contextlib
+        import io
+
+        with contextlib.redirect_stdout(io.StringIO()) as own:
+            print("hidden")
+        return own.getvalue()
+
+    assert pool.submit(captured).result() == "hidden\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_lines_of_workers_and_threads_stay_whole_and_in_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def talk(name: str, size: int) -> None:
+        import threading
+
+        def print_lines(who: str) -> None:
+            for n in range(40):
+                print(who, n, end=" ")
+                print(who[-1] * size)
+
+        threads = [threading.Thread(target=print_lines, args=(name + it,)) for it in "xyz"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    with InterpreterPoolExecutor(2) as pool:
+        for future in [pool.submit(talk, name, 9_000) for name in "ab"]:
+            future.result()
+    seen: dict[str, list[int]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        who, number, filling = line.split(" ")
+        assert filling == who[-1] * 9_000
+        seen.setdefault(who, []).append(int(number))
+    assert seen == {name + it: list(range(40)) for name in "ab" for it in "xyz"}
+
+
+def test_a_line_without_an_end_is_passed_on_when_its_task_ends(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool.submit(say, "no", "end", end="").result()
+    assert capsys.readouterr().out == "no end"
+    pool.submit(say, "next").result()
+    assert capsys.readouterr().out == "next\n"
+
+
+def test_a_line_without_an_end_is_passed_on_when_it_is_flushed(
+    pool: InterpreterPoolExecutor, gate: Gate, arrivals: Gate
+) -> None:
+    class Heard(io.StringIO):
+        def write(self, text: str) -> int:
+            os.write(arrivals.entry, b".")
+            return super().write(text)
+
+    def progress(fd: int) -> None:
+        import os
+
+        print("half", end="", flush=True)
+        os.read(fd, 1)
+        print(" whole")
+
+    with contextlib.redirect_stdout(Heard()) as heard:
+        future = pool.submit(progress, gate.exit)
+        arrivals.wait()
+        assert heard.getvalue() == "half"
+        gate.open()
+        future.result()
+    assert heard.getvalue() == "half whole\n"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a\r\nb\n", "ü€😀" * 3_000, "x" * 5_000_000, "\udc80"])
+def test_text_arrives_as_it_is(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    pool.submit(say, text, end="").result()
+    expected = text.encode("utf-8", "backslashreplace").decode()
+    assert capsys.readouterr().out == expected
+
+
+def test_bytes_are_printed_by_way_of_the_buffer(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> tuple[bool, str]:
+        import sys
+
+        sys.stdout.buffer.write(b"bytes \xff\n")
+        return sys.stdout.isatty(), sys.stdout.encoding
+
+    assert pool.submit(write).result() == (False, "utf-8")
+    assert capsys.readouterr().out == "bytes \\xff\n"
+
+
+def test_an_initializer_may_print(capsys: pytest.CaptureFixture[str]) -> None:
+    with InterpreterPoolExecutor(1, initializer=say, initargs=("set", "up")) as pool:
+        pool.submit(abs, 1).result()
+        assert capsys.readouterr().out == "set up\n"
+
+
+def test_a_thread_that_outlives_its_task_is_heard(
+    gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave_behind(fd: int) -> None:
+        import os
+        import threading
+
+        threading.Thread(target=lambda: (os.read(fd, 1), print("late"))).start()
+
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(leave_behind, gate.exit).result()
+        assert capsys.readouterr().out == ""
+        pool.shutdown(wait=False)
+        gate.open()
+    assert capsys.readouterr().out == "late\n"
+
+
+class Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(f"cannot write {text!r}")
+
+
+def test_a_stream_that_fails_is_reported_once_and_hurts_no_task(
+    pool: InterpreterPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.redirect_stdout(Broken()):
+        for _ in range(3):
+            assert pool.submit(say, "lost").result() is None
+    (record,) = caplog.records
+    assert record.name == "concurrent.futures"
+    assert record.getMessage() == "standard output of a worker cannot be passed on"
+    assert "cannot write 'lost\\n'" in caplog.text
+
+
+def test_a_program_without_standard_output_loses_what_is_printed(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert pool.submit(say, "lost").result() is None
+    assert not caplog.records
+
+
+def test_what_a_stream_cannot_encode_is_escaped(pool: InterpreterPoolExecutor) -> None:
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), "ascii")) as stream:
+        pool.submit(say, "grün").result()
+        stream.flush()
+    assert stream.buffer.getvalue() == b"gr\\xfcn\n"
+
+
+PROGRAM = """
+from interpool import InterpreterPoolExecutor
+pool = InterpreterPoolExecutor(2)
+for n in range(20):
+    pool.submit(print, "line", n)
+"""
+
+
+def test_a_program_that_ends_at_once_prints_everything() -> None:
+    done = run_program(PROGRAM)
+    assert done.stderr == ""
+    assert sorted(done.stdout.splitlines()) == sorted(f"line {n}" for n in range(20))
+
+
+# --- Logging -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    made = logging.getLogger("test_environment")
+    yield made
+    made.setLevel(logging.NOTSET)
+    made.handlers.clear()
+    logging.disable(logging.NOTSET)
+
+
+def log_all(text: str) -> list[str]:
+    import logging
+
+    logger = logging.getLogger("test_environment")
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logger.log(level, "%s %d", text, level)
+    return [
+        name for name in ("DEBUG", "INFO", "ERROR") if logger.isEnabledFor(getattr(logging, name))
+    ]
+
+
+def test_records_reach_the_handlers_here_at_the_level_of_each_submit(
+    pool: InterpreterPoolExecutor, logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert pool.submit(log_all, "a").result() == ["ERROR"]
+    assert [record.getMessage() for record in caplog.records] == ["a 30", "a 40"]
+    caplog.clear()
+    logger.setLevel(logging.DEBUG)
+    assert pool.submit(log_all, "b").result() == ["DEBUG", "INFO", "ERROR"]
+    assert len(caplog.records) == 4
+    caplog.clear()
+    logging.disable(logging.INFO)
+    assert pool.submit(log_all, "c").result() == ["ERROR"]
+    logging.disable(logging.NOTSET)
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = False
+    try:
+        pool.submit(log_all, "d").result()
+    finally:
+        logger.propagate = True
+    assert [record.getMessage() for record in caplog.records] == ["c 30", "c 40"]
+
+
+def test_a_record_tells_where_it_comes_from(
+    pool: InterpreterPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        import logging
+
+        try:
+            _ = 1 / 0
+        except ZeroDivisionError:
+            logging.getLogger("deep.down").exception("failed %s", {1}, extra={"job": 7, "of": {2}})
+
+    pool.submit(fail).result()
+    (record,) = caplog.records
+    assert (record.name, record.levelname, record.getMessage()) == (
+        "deep.down",
+        "ERROR",
+        "failed {1}",
+    )
+    assert (record.funcName, record.filename) == ("fail", Path(__file__).name)
+    assert (record.threadName, record.job, record.of) == ("own_0", 7, "{2}")  # type: ignore[attr-defined]
+    assert "ZeroDivisionError: division by zero" in caplog.text
+
+
+def test_a_handler_that_fails_is_reported_and_hurts_no_task(
+    pool: InterpreterPoolExecutor, logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hostile(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit(record.getMessage())
+
+    logger.addHandler(Hostile())
+    assert pool.submit(log_all, "a").result() == ["ERROR"]
+    reports = [it.getMessage() for it in caplog.records if it.name == "concurrent.futures"]
+    assert reports == ["a log record of a worker cannot be passed on"]
+
+
+def test_what_cannot_be_formatted_is_told_as_logging_tells_it(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def log_badly() -> None:
+        import logging
+
+        logging.error("%d", "no number")  # noqa: LOG015
+
+    pool.submit(log_badly).result()
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
+def test_an_unconfigured_program_prints_warnings_and_errors() -> None:
+    done = run_program("""
+from interpool import InterpreterPoolExecutor
+def log():
+    import logging
+    logging.info("quiet"); logging.getLogger("a").warning("loud")
+with InterpreterPoolExecutor(1) as pool:
+    pool.submit(log).result()
+""")
+    assert (done.stdout, done.stderr) == ("", "loud\n")
+
+
+# --- Warnings ------------------------------------------------------------------------------------
+
+
+class OwnWarning(UserWarning):
+    """A category that a worker knows by value only."""
+
+
+def warn(category: type[Warning], text: str) -> str:
+    import warnings
+
+    try:
+        warnings.warn(text, category, stacklevel=1)
+    except Warning as error:
+        return f"raised {error}"
+    return "passed"
+
+
+def test_warning_filters_are_those_of_each_submit(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pool.submit(warn, UserWarning, "one").result() == "raised one"
+        warnings.filterwarnings("ignore", message="tw.")
+        assert pool.submit(warn, UserWarning, "two").result() == "passed"
+        assert pool.submit(warn, UserWarning, "one").result() == "raised one"
+        warnings.filterwarnings("ignore", category=OwnWarning)
+        assert pool.submit(warn, OwnWarning, "own").result() == "passed"
+        assert pool.submit(warn, UserWarning, "one").result() == "raised one"
+        assert capsys.readouterr().err == ""
+        warnings.simplefilter("always")
+        assert pool.submit(warn, UserWarning, "shown").result() == "passed"
+        assert "UserWarning: shown" in capsys.readouterr().err
+
+
+def test_warnings_are_logged_where_they_are_logged_here(
+    pool: InterpreterPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.captureWarnings(capture=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            pool.submit(warn, UserWarning, "logged").result()
+    finally:
+        logging.captureWarnings(capture=False)
+    (record,) = caplog.records
+    assert record.name == "py.warnings"
+    assert "UserWarning: logged" in record.getMessage()
+
+
+# --- Paths, arguments, names ---------------------------------------------------------------------
+
+
+def settings() -> tuple[list[str], list[str]]:
+    import sys
+
+    return list(sys.path), list(sys.argv)
+
+
+def test_path_and_arguments_are_those_of_each_submit(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pool.submit(settings).result() == (sys.path, sys.argv)
+    monkeypatch.setattr(sys, "path", [*sys.path, "/later"])
+    monkeypatch.setattr(sys, "argv", ["other", "arguments"])
+    future = pool.submit(settings)
+    expected = sys.path, sys.argv
+    monkeypatch.undo()
+    assert future.result() == expected
+    assert pool.submit(settings).result() == (sys.path, sys.argv)
+
+
+def test_what_a_task_changes_stays_until_it_is_changed_here(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def extend() -> None:
+        import sys
+
+        sys.path.append("/mine")
+
+    pool.submit(extend).result()
+    assert pool.submit(settings).result() == ([*sys.path, "/mine"], sys.argv)
+    monkeypatch.setattr(sys, "argv", ["other"])
+    assert pool.submit(settings).result() == ([*sys.path, "/mine"], ["other"])
+    monkeypatch.syspath_prepend("/ours")
+    assert pool.submit(settings).result() == (sys.path, ["other"])
+
+
+def test_a_module_found_by_a_later_path_is_found_by_workers_too(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool.submit(abs, 1).result()
+    (tmp_path / "found_later.py").write_text("def answer():\n    return 42\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import found_later  # type: ignore[import-not-found]
+
+    try:
+        assert pool.submit(found_later.answer).result() == 42
+    finally:
+        del sys.modules["found_later"]
+
+
+@pytest.mark.parametrize("preload", [(), ("threading",)])
+def test_a_worker_s_thread_has_its_name(preload: tuple[str, ...]) -> None:
+    def name() -> str:
+        import threading
+
+        return threading.current_thread().name
+
+    with InterpreterPoolExecutor(1, thread_name_prefix="mill", preload=preload) as pool:
+        assert pool.submit(name).result() == "mill_0"
+
+
+def test_the_working_directory_is_searched_as_it_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside.py").write_text("def where():\n    return __name__\n")
+    monkeypatch.chdir(tmp_path)
+    done = run_program("""
+import beside
+from interpool import InterpreterPoolExecutor
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.submit(beside.where).result())
+""")
+    assert (done.stdout, done.stderr) == ("beside\n", "")
+
+
+# --- What it costs -------------------------------------------------------------------------------
+
+
+def test_an_unchanged_environment_is_the_same_object() -> None:
+    assert _environment.snapshot() is _environment.snapshot()
+    before = _environment.snapshot()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OwnWarning)
+        assert _environment.snapshot() != before
+    assert _environment.snapshot() == before
+
+
+def test_modules_that_are_waited_for_load_as_they_always_do(pool: InterpreterPoolExecutor) -> None:
+    def look() -> list[str]:
+        import sys
+
+        finders = len(sys.meta_path)
+        import logging
+        import threading
+
+        loaders = [type(it.__spec__.loader).__name__ for it in (logging, threading)]  # type: ignore[union-attr]
+        return [*loaders, type(logging.__loader__).__name__, str(finders - len(sys.meta_path))]
+
+    assert pool.submit(look).result() == ["SourceFileLoader"] * 3 + ["1"]
