@@ -8,15 +8,18 @@ with InterpreterPoolExecutor() as pool:
 
 from interpool._errors import BrokenInterpreterPool, RemoteError, TransferError
 from interpool._executor import InterpreterPoolExecutor
+from interpool._explain import Explanation, explain
 from interpool._future import Future
 
 __all__ = [
     "BrokenInterpreterPool",
+    "Explanation",
     "Future",
     "InterpreterPoolExecutor",
     "RemoteError",
     "TransferError",
     "__version__",
+    "explain",
 ]
 
 __version__ = "0.1.0"

@@ -4,7 +4,7 @@ import collections
 import functools
 import reprlib
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from interpool import _hints, _pickling
@@ -160,19 +160,40 @@ def find_culprit(obj: Any, place: str, *, of: str = "", homeward: bool = False) 
     error = test(obj) or ValueError("it cannot be sent together with the others")
     path = ""
     seen = {id(obj)}
-    while not isinstance(error, RecursionError) and _hints.hint_for(obj) is None:
-        parts = [part for part in parts_of(obj) if id(part[1]) not in seen]
-        found = _first_that_fails(parts, test)
-        if found is None:
-            break
+    while (found := refused_part(obj, error, seen, test)) is not None:
         suffix, obj = found
         path += suffix
         seen.add(id(obj))
         error = test(obj) or error
-    if len(path) > _LONGEST_PATH:
-        path = f"{path[: _LONGEST_PATH // 2]} ... {path[-_LONGEST_PATH // 2 :]}"
     what, hint = _hints.hint_for(obj) or _hints.of_error(error)
-    return f"{place}{path}{of}", _type_name(obj), what, _reason(error), hint
+    return f"{place}{shortened(path)}{of}", type_name(obj), what, reason_of(error), hint
+
+
+def refused_part(
+    obj: Any, error: Exception, seen: Collection[int], test: Callable[[Any], Any]
+) -> Part | None:
+    """Find the first part that keeps an object from being sent; None if it is the object itself.
+
+    Args:
+        obj: the object.
+        error: what pickling it raised.
+        seen: the identities of parts that are not to be looked at again.
+        test: what returns anything true for what cannot be sent.
+    """
+    if isinstance(error, RecursionError) or _hints.hint_for(obj) is not None:
+        return None
+    try:
+        parts = [part for part in parts_of(obj) if id(part[1]) not in seen]
+    except Exception:  # an object that does not like to be looked at
+        return None
+    return _first_that_fails(parts, test)
+
+
+def shortened(path: str) -> str:
+    """Leave out the middle of a path that nobody would read."""
+    if len(path) <= _LONGEST_PATH:
+        return path
+    return f"{path[: _LONGEST_PATH // 2]} ... {path[-_LONGEST_PATH // 2 :]}"
 
 
 def refusal(error: Exception, obj: Any, place: str, stage: str, *, of: str = "") -> TransferError:
@@ -188,11 +209,12 @@ def refusal(error: Exception, obj: Any, place: str, stage: str, *, of: str = "")
     try:
         culprit = find_culprit(obj, place, of=of)
     except Exception:  # an object that does not like to be looked at
-        culprit = f"{place}{of}", _type_name(obj), "", _reason(error), ""
+        culprit = f"{place}{of}", type_name(obj), "", reason_of(error), ""
     return TransferError.of(stage, *culprit)
 
 
-def _type_name(obj: object) -> str:
+def type_name(obj: object) -> str:
+    """Return the qualified name of an object's class, with its module."""
     kind = type(obj)
     return (
         kind.__qualname__
@@ -201,7 +223,8 @@ def _type_name(obj: object) -> str:
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return an exception in one line."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:  # its __str__ raised

@@ -16,7 +16,9 @@ import interpool
 _INTERRUPTED: Final = 130
 _TERMINATED: Final = 143
 
-_COMMANDS: Final = MappingProxyType({"bench": "interpool._cli.bench"})
+_COMMANDS: Final = MappingProxyType(
+    {"bench": "interpool._cli.bench", "explain": "interpool._cli.explain"}
+)
 
 
 class _Commands(click.Group):
@@ -47,6 +49,7 @@ _VERSION: Final = (
     epilog="""\b
 Examples:
   interpool bench --quick
+  interpool explain mymodule:train
   interpool bench --help
 
 \b

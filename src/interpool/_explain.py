@@ -1,0 +1,258 @@
+"""`explain`: what would happen to an object on its way to a worker, and what goes along with it."""
+
+import array
+import marshal
+import mmap
+import types
+from collections.abc import Collection, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from interpool import _anatomy, _hints, _pickling
+from interpool._inside import values
+from interpool._references import is_importable, is_referable
+
+type How = Literal["by reference", "by value", "out of band", "refused", "shown above"]
+"""How an object would travel. Shown above: it is part of several, and goes once."""
+
+# Parts of one object, and levels below the first, that are told of. Nobody reads more; both
+# numbers are arbitrary.
+_MOST_PARTS: Final = 50
+_MOST_LEVELS: Final = 12
+# What an element, an attribute or a default must take to be told of, in bytes: arbitrary. Globals
+# and closure variables always are.
+_WORTH_TELLING: Final = 1024
+
+_BUFFERS: Final = (bytes, bytearray, str, array.array, memoryview, mmap.mmap)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would happen to an object, or to a part of one, on its way to a worker.
+
+    Attributes:
+        path: where it is, from the object that was explained: `['sinks'][0].handle`, say; empty for
+            that object itself.
+        name: what it is called there: the last part of the path; of the object itself, its name.
+        type_name: the qualified name of its class, with its module.
+        how: `"by reference"`: by a name, under which a worker finds it; `"by value"`: as a copy;
+            `"out of band"`: as a copy that is not pickled, but travels beside the pickle;
+            `"refused"`: not at all; `"shown above"`: it has been explained elsewhere in the tree.
+        nbytes: how many bytes travel for it, for everything that it drags along included; None if
+            it is refused or shown above.
+        reference: `module:name`, if it goes by reference.
+        reason: why it is refused; empty if one of its parts is to blame.
+        hint: a way out, if it is refused and there is a usual one.
+        parts: what goes along with it: globals, closure variables, bases; and of elements and
+            attributes those that are large, functions or classes, or to blame.
+        omitted: how many parts there are beside those.
+
+    .. versionadded:: 0.1
+    """
+
+    path: str
+    name: str
+    type_name: str
+    how: How
+    nbytes: int | None = None
+    reference: str = ""
+    reason: str = ""
+    hint: str = ""
+    parts: tuple[Explanation, ...] = ()
+    omitted: int = 0
+
+    @property
+    def is_sendable(self) -> bool:
+        """Whether it can be sent."""
+        return self.how != "refused"
+
+    def culprits(self) -> Iterator[Explanation]:
+        """Yield what is to blame, if it cannot be sent."""
+        if self.how == "refused" and self.reason:
+            yield self
+        for part in self.parts:
+            yield from part.culprits()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in plain data, as JSON takes it; what is empty is left out."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "parts"}
+        kept = {name: value for name, value in plain.items() if value not in {"", None, 0}}
+        return kept | ({"parts": [it.as_dict() for it in self.parts]} if self.parts else {})
+
+    def headline(self) -> str:
+        """Return it in a line, without its parts."""
+        words = f"{self.name}: {self.type_name}, {self.how}"
+        if self.reference:
+            words += f" as {self.reference}"
+        if self.nbytes is not None:
+            words += f", {self.nbytes:,} bytes"
+        if self.reason:
+            words += f": {self.reason}"
+        return f"{words}. {self.hint}" if self.hint else words
+
+    def __str__(self) -> str:
+        """The tree, in lines."""
+        return "\n".join(self._lines("", ""))
+
+    def _lines(self, first: str, others: str) -> Iterator[str]:
+        yield first + self.headline()
+        more = [f"({self.omitted:,} more)"] if self.omitted else []
+        below: list[Explanation | str] = [*self.parts, *more]
+        for number, part in enumerate(below, 1):
+            is_last = number == len(below)
+            branch, trunk = ("└── ", "    ") if is_last else ("├── ", "│   ")
+            if isinstance(part, str):
+                yield others + branch + part
+            else:
+                yield from part._lines(others + branch, others + trunk)
+
+
+def explain(obj: object) -> Explanation:
+    """Say what would happen to an object if it were sent to a worker now.
+
+    No pool is needed, and nothing is run but what pickling the object runs. It pickles the object
+    and its parts, so it takes some times as long as sending it.
+
+    Args:
+        obj: anything: a function, an argument, a result.
+
+    Returns:
+        A tree: print it, or see `Explanation`. It agrees with `submit`: what is refused here raises
+        `TransferError` there, with the same path; whether a worker can load what arrives, only a
+        worker can tell.
+
+    Thread-safety: may be called from any thread.
+
+    .. versionadded:: 0.1
+    """
+    return _Explainer().explain(obj, "", _name_of(obj), 0)
+
+
+def _name_of(obj: object) -> str:
+    try:
+        name: object = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    except Exception:  # an object that does not like to be asked
+        name = None
+    return name if isinstance(name, str) else "object"
+
+
+class _Explainer:
+    """Explains one tree, each object in it once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Any] = {}  # held, so that no identity is used again
+
+    def explain(self, obj: Any, path: str, name: str, level: int) -> Explanation:
+        common: dict[str, Any] = {
+            "path": _anatomy.shortened(path),
+            "name": name,
+            "type_name": _anatomy.type_name(obj),
+        }
+        if reference := _reference_to(obj):
+            return Explanation(
+                **common, how="by reference", nbytes=_size_of(obj), reference=reference
+            )
+        if id(obj) in self._seen:
+            return Explanation(**common, how="shown above")
+        if not isinstance(obj, tuple(values.PLAIN_TYPES)):
+            self._seen[id(obj)] = obj
+        try:
+            nbytes = _size_of(obj)
+        except Exception as error:
+            return self._refused(obj, error, common, path, level)
+        if isinstance(obj, _BUFFERS):
+            is_large = nbytes >= values.LARGE
+            return Explanation(
+                **common, how="out of band" if is_large else "by value", nbytes=nbytes
+            )
+        told, omitted = self._parts(obj, path, level)
+        return Explanation(**common, how="by value", nbytes=nbytes, parts=told, omitted=omitted)
+
+    def _parts(
+        self, obj: Any, path: str, level: int, culprit: int = 0
+    ) -> tuple[tuple[Explanation, ...], int]:
+        """Explain what is worth telling of, the part with the culprit's identity above all."""
+        told: list[Explanation] = []
+        omitted = 0
+        for suffix, part in _parts_of(obj):
+            is_told = len(told) < _MOST_PARTS and level < _MOST_LEVELS
+            if id(part) == culprit or (is_told and _is_worth_telling(obj, suffix, part)):
+                told.append(self.explain(part, path + suffix, _name_in(suffix, part), level + 1))
+            else:
+                omitted += 1
+        return tuple(told), omitted
+
+    def _refused(
+        self, obj: Any, error: Exception, common: dict[str, Any], path: str, level: int
+    ) -> Explanation:
+        found = _anatomy.refused_part(obj, error, self._seen, _fails)
+        if found is None:
+            what, hint = _hints.hint_for(obj) or _hints.of_error(error)
+            reason = _anatomy.reason_of(error)
+            if what:
+                reason = f"it is {what}: {reason}"
+            return Explanation(**common, how="refused", reason=reason, hint=hint)
+        told, omitted = self._parts(obj, path, level, id(found[1]))
+        if not any(part.how == "refused" for part in told):
+            # Made anew each time it is asked for, so it was not met again.
+            suffix, part = found
+            told += (self.explain(part, path + suffix, _name_in(suffix, part), level + 1),)
+        return Explanation(**common, how="refused", parts=told, omitted=omitted)
+
+
+def _name_in(suffix: str, part: Any) -> str:
+    """Return what a part is called in the object that it is a part of."""
+    if isinstance(part, type) and suffix.startswith(".__reduce__"):
+        return f"class {_name_of(part)!r}"
+    return suffix.removeprefix(", ")
+
+
+def _parts_of(obj: Any) -> Collection[_anatomy.Part]:
+    try:
+        return list(_anatomy.parts_of(obj))
+    except Exception:  # an object that does not like to be looked at
+        return []
+
+
+def _is_worth_telling(owner: Any, suffix: str, part: Any) -> bool:
+    """Whether a part says more than that its owner has parts."""
+    if suffix.startswith((", global", ", closure", ", base")):
+        return part is not object
+    if isinstance(owner, type):
+        return False  # a class's methods are what everybody expects
+    if isinstance(part, (types.FunctionType, type)):
+        return not is_referable(part)
+    if type(part) in values.PLAIN_TYPES:
+        return isinstance(part, Sized) and len(part) >= _WORTH_TELLING
+    try:
+        return _size_of(part) >= _WORTH_TELLING
+    except Exception:  # the culprit is told of anyway, and the others are not its
+        return False
+
+
+def _reference_to(obj: Any) -> str:
+    """Return under which name a worker finds an object; empty if it does not."""
+    if isinstance(obj, types.ModuleType):
+        return obj.__name__ if is_importable(obj.__name__) else ""
+    if isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)) and is_referable(obj):
+        return f"{obj.__module__}:{obj.__qualname__}"
+    return ""
+
+
+def _size_of(obj: Any) -> int:
+    """Return how many bytes travel for an object.
+
+    Raises:
+        Exception: whatever pickling it raises.
+    """
+    context, segments = _pickling.parcel(obj)
+    nbytes = sum(map(len, segments))
+    return nbytes + (len(marshal.dumps(context)) if context != values.NO_CONTEXT else 0)
+
+
+def _fails(obj: Any) -> bool:
+    try:
+        _pickling.parcel(obj)
+    except Exception:
+        return True
+    return False

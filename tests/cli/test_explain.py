@@ -1,0 +1,95 @@
+"""`interpool explain`, as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support import run_program
+
+SCRIPT = """
+import threading
+
+LOCK = threading.Lock()
+TABLE = {n: str(n) for n in range(500)}
+
+def work(n):
+    return TABLE[n]
+
+def guarded(n):
+    with LOCK:
+        return work(n)
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jobs.py").write_text(SCRIPT)
+    (tmp_path / "broken.py").write_text("import jobs\nraise RuntimeError('not today')\n")
+    monkeypatch.chdir(tmp_path)
+
+
+def explain(*arguments: str) -> tuple[int, str, str]:
+    source = "import runpy; runpy.run_module('interpool', run_name='__main__', alter_sys=True)"
+    done = run_program(source, "explain", *arguments)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_can_be_imported_is_said_to_go_by_reference() -> None:
+    code, out, err = explain("jobs:work")
+    assert (code, err) == (0, "")
+    assert out.startswith("jobs:work  function  by reference as jobs:work  ")
+
+
+def test_a_script_s_function_is_shown_as_a_tree() -> None:
+    code, out, err = explain("--script", "jobs:work")
+    assert (code, err) == (0, "")
+    first, second, _ = out.splitlines()
+    assert first.startswith("jobs:work  function  by value  ")
+    assert second.startswith("└── global 'TABLE'  dict  by value  ")
+    assert first.endswith("kB")
+
+
+def test_what_is_refused_ends_with_1_and_names_the_culprit() -> None:
+    code, out, err = explain("--script", "jobs:guarded")
+    assert (code, err) == (1, "")
+    assert "global 'LOCK'  _thread.lock  refused: it is a lock: " in out
+    assert "make the lock inside the task" in out
+
+
+def test_a_tree_as_json() -> None:
+    code, out, _ = explain("jobs:LOCK", "--json")
+    told = json.loads(out)
+    assert (code, told["target"], told["how"]) == (1, "jobs:LOCK", "refused")
+
+
+def test_an_attribute_is_found() -> None:
+    code, out, _ = explain("statistics:NormalDist.pdf")
+    assert code == 0
+    assert "by reference as statistics:NormalDist.pdf" in out
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("jobs", "'jobs' is not of the form MODULE:NAME, like statistics:mean"),
+        ("jobs:wrok", "The module 'jobs' has no 'wrok'. Did you mean 'work'?"),
+        ("jobs:work.speed_of_light", "'work' has no 'speed_of_light'."),
+        ("jbos:work", "There is no module 'jbos'. Did you mean 'jobs'?"),
+        ("jobs.more.deeply:work", "There is no module 'jobs.more.deeply'."),
+        (
+            "broken:work",
+            "The module 'broken' cannot be imported: RuntimeError: not today. --debug shows where.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(target: str, message: str) -> None:
+    code, out, err = explain(target)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"Error: {message}"
+
+
+def test_debug_shows_where_a_module_fails() -> None:
+    code, _, err = explain("broken:work", "--debug")
+    assert code == 1
+    assert 'broken.py", line 2' in err
