@@ -178,7 +178,7 @@ class _Explainer:
             is_told = len(told) < _MOST_PARTS and level < _MOST_LEVELS
             if id(part) == culprit or (is_told and _is_worth_telling(obj, suffix, part)):
                 told.append(self.explain(part, path + suffix, _name_in(suffix, part), level + 1))
-            else:
+            elif not suffix.startswith(", key"):
                 omitted += 1
         return tuple(told), omitted
 
