@@ -103,6 +103,20 @@ def test_a_line_without_an_end_is_passed_on_when_its_task_ends(
     assert capsys.readouterr().out == "next\n"
 
 
+def test_a_thread_s_line_without_an_end_is_passed_on_when_the_thread_has_ended(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def in_thread() -> None:
+        import threading
+
+        thread = threading.Thread(target=print, args=("from", "a thread"), kwargs={"end": ""})
+        thread.start()
+        thread.join()
+
+    pool.submit(in_thread).result()
+    assert capsys.readouterr().out == "from a thread"
+
+
 def test_a_line_without_an_end_is_passed_on_when_it_is_flushed(
     pool: InterpreterPoolExecutor, gate: Gate, arrivals: Gate
 ) -> None:

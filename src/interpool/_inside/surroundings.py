@@ -97,9 +97,13 @@ class Lines(_io._BufferedIOBase):
         return len(data)
 
     def flush(self) -> None:
-        """Send this thread's rest."""
-        if rest := self.rests.pop(_thread.get_ident(), b""):
-            self._voice.say(self._unit, rest)
+        """Send this thread's rest, and those of threads that have ended."""
+        if not self.rests:
+            return
+        others = sys._current_frames().keys() - {_thread.get_ident()}
+        for thread in self.rests.keys() - others:
+            if rest := self.rests.pop(thread, b""):
+                self._voice.say(self._unit, rest)
 
 
 _lines: list[Lines] = []
