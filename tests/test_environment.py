@@ -1,6 +1,7 @@
 """What workers take over, and where what they print, log and warn of arrives."""
 
 import contextlib
+import enum
 import io
 import logging
 import os
@@ -407,6 +408,24 @@ def test_path_and_arguments_are_those_of_each_submit(
     monkeypatch.undo()
     assert future.result() == expected
     assert pool.submit(settings).result() == (sys.path, sys.argv)
+
+
+def test_what_is_odd_in_path_arguments_and_levels_is_taken_over_as_what_it_means(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch, logger: logging.Logger
+) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    class Level(enum.IntEnum):
+        LOUD = 35
+
+    monkeypatch.setattr(sys, "path", [*sys.path, Text("/text"), Path("/path"), b"/bytes"])
+    monkeypatch.setattr(sys, "argv", [Text("program"), 1])
+    logger.setLevel(Level.LOUD)
+    path, argv = pool.submit(settings).result()
+    assert path == [*sys.path[:-3], "/text"]  # what is no text, imports pass over
+    assert argv == ["program", "1"]
+    assert pool.submit(log_all, "a").result() == ["ERROR"]
 
 
 def test_what_a_task_changes_stays_until_it_is_changed_here(

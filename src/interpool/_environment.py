@@ -35,7 +35,7 @@ def snapshot() -> bytes:
     """
     key = (
         tuple(sys.path),
-        tuple(sys.argv),
+        tuple(getattr(sys, "argv", ())),  # an embedding program may have none
         tuple(_filters()),
         _captured() is None,
         _MARK in _cache(),
@@ -65,8 +65,9 @@ def _take(key: tuple[Any, ...]) -> bytes:
     _cache()[_MARK] = True
     path, argv, filters, *_ = key
     environment: surroundings.Environment = (
-        [str(entry) for entry in path if isinstance(entry, (str, bytes))],
-        [str(argument) for argument in argv],
+        # Only what the import system looks at, and each exactly of the type that marshal takes.
+        [str.__str__(entry) for entry in path if isinstance(entry, str)],
+        [str.__str__(it) if isinstance(it, str) else repr(it) for it in argv],
         [_plain_filter(*it) for it in filters],
         _levels(),
     )
@@ -82,12 +83,12 @@ def _take(key: tuple[Any, ...]) -> bytes:
 def _levels() -> surroundings.Levels:
     loggers = logging.root.manager.loggerDict
     levels = {
-        name: logger.level
+        str.__str__(name): int(logger.level)
         for name, logger in list(loggers.items())
         if isinstance(logger, logging.Logger) and logger.level
     }
-    levels[""] = logging.root.level
-    return logging.root.manager.disable, levels, _captured() is not None
+    levels[""] = int(logging.root.level)
+    return int(logging.root.manager.disable), levels, _captured() is not None
 
 
 def _plain_filter(
