@@ -13,6 +13,8 @@ class RaisesWhenPickled:
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error or ValueError("will not be pickled")
 
+    def __call__(self) -> None: ...
+
     def __reduce__(self) -> Any:
         raise self.error
 
@@ -101,3 +103,23 @@ class NoText(Exception):  # noqa: N818
 
 def raise_no_text() -> None:
     raise NoText
+
+
+class Hostile(Exception):  # noqa: N818
+    """An exception that cannot be sent, in one way or another."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__(way)
+        self.way = way
+        self.held = threading.Lock() if way == "holds" else None
+
+    def __reduce__(self) -> Any:
+        match self.way:
+            case "raises":
+                raise ValueError("will not be pickled")
+            case "exits":
+                raise SystemExit(3)
+            case "only here":
+                return _raise_in_main, (self.way,)
+            case _:
+                return super().__reduce__()

@@ -4,17 +4,28 @@ Stages: the function, an argument, the call, the result, the exception.
 Ways: it raises, it exits, it cannot be pickled, it pickles and fails to load.
 """
 
+import collections
+import concurrent.futures
+import dataclasses
+import functools
 import pickle
+import queue
+import re
+import socket
 import threading
-from collections.abc import Iterator
+import traceback
+import types
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.interpreters import ExecutionFailed, NotShareableError
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import hostile
 from interpool import BrokenInterpreterPool, InterpreterPoolExecutor, RemoteError, TransferError
-from support import Gate, identity
+from support import PATIENCE, Gate, arrive_and_pass, divide, exit_with, identity, run_program
 
 
 @pytest.fixture(scope="module")
@@ -272,3 +283,417 @@ def test_a_worker_that_breaks_down_ends_its_own_task_and_is_replaced() -> None:
         with pytest.raises(BrokenInterpreterPool, match=r"broke down.*ended without an answer"):
             future.result(60)
         assert [other.result(60) for other in others] == [0, 1, 2]
+
+
+# --- The matrix --------------------------------------------------------------------------------
+
+
+def pickle_a_lock() -> None:
+    import pickle
+    import threading
+
+    pickle.dumps(threading.Lock())
+
+
+def import_what_fails() -> None:
+    import no_such_module  # type: ignore[import-not-found]  # noqa: F401
+
+
+def raise_hostile(way: str) -> None:
+    raise hostile.Hostile(way)
+
+
+def with_lock() -> Any:
+    lock = threading.Lock()
+    return lambda: lock
+
+
+@dataclasses.dataclass
+class Cell:
+    """What is submitted, and the error that its future ends with."""
+
+    task: tuple[Any, ...]
+    error: type[BaseException]
+    stage: str = ""
+    message: str = ""
+    cause: type[BaseException] = ExecutionFailed
+    leaves: bool = False  # from `submit`, for it is the caller's thread that is told to exit
+
+
+REFUSED = hostile.RaisesWhenPickled
+UNLOADED = hostile.RaisesWhenLoaded(ValueError("not here"))
+MATRIX: dict[tuple[str, str], Cell] = {
+    ("function", "raises"): Cell(
+        (REFUSED(),),
+        TransferError,
+        "function",
+        "Cannot send the function RaisesWhenPickled object to a worker.*will not be pickled",
+        ValueError,
+    ),
+    ("function", "exits"): Cell((REFUSED(SystemExit(3)),), SystemExit, leaves=True),
+    ("function", "unpicklable"): Cell(
+        (with_lock(),),
+        TransferError,
+        "function",
+        "the function with_lock.*, closure variable 'lock' to a worker. It is a lock",
+        TypeError,
+    ),
+    ("function", "fails to load"): Cell(
+        (UNLOADED,),
+        TransferError,
+        "function",
+        "Cannot rebuild the function RaisesWhenLoaded object in a worker: ValueError: not here",
+        ValueError,
+    ),
+    ("argument", "raises"): Cell(
+        (identity, [REFUSED()]),
+        TransferError,
+        "argument",
+        r"Cannot send argument 1\[0\] of identity to a worker.*will not be pickled",
+        ValueError,
+    ),
+    ("argument", "exits"): Cell((identity, REFUSED(SystemExit(3))), SystemExit, leaves=True),
+    ("argument", "unpicklable"): Cell(
+        (identity, {"sink": threading.Lock()}),
+        TransferError,
+        "argument",
+        r"Cannot send argument 1\['sink'\] of identity to a worker. It is a lock",
+        TypeError,
+    ),
+    ("argument", "fails to load"): Cell(
+        (identity, UNLOADED),
+        TransferError,
+        "argument",
+        "Cannot rebuild the arguments of identity in a worker: ValueError: not here",
+        ValueError,
+    ),
+    ("call", "raises"): Cell((divide, 1, 0), ZeroDivisionError, message="division by zero"),
+    ("call", "exits"): Cell((exit_with, 3), SystemExit, message="3"),
+    ("call", "unpicklable"): Cell((pickle_a_lock,), TypeError, message="cannot pickle"),
+    ("call", "fails to load"): Cell(
+        (import_what_fails,), ModuleNotFoundError, message="No module named 'no_such_module'"
+    ),
+    ("result", "raises"): Cell(
+        (hostile.bad_result, "raises"),
+        TransferError,
+        "result",
+        "Cannot send the result of bad_result back from a worker.*will not be pickled",
+        ValueError,
+    ),
+    ("result", "exits"): Cell(
+        (hostile.bad_result, "exits"),
+        TransferError,
+        "result",
+        "Cannot send the result of bad_result back from a worker: SystemExit: 3",
+        SystemExit,
+    ),
+    ("result", "unpicklable"): Cell(
+        (hostile.bad_result, "generator"),
+        TransferError,
+        "result",
+        "Cannot send the result of bad_result back from a worker. It is a generator",
+        TypeError,
+    ),
+    ("result", "fails to load"): Cell(
+        (hostile.RaisesWhenLoaded.only_here, "not here"),
+        TransferError,
+        "result",
+        "Cannot rebuild the result of .*only_here, which came back: ValueError: not here",
+        ValueError,
+    ),
+    ("exception", "raises"): Cell((raise_hostile, "raises"), RemoteError, message="raises"),
+    ("exception", "exits"): Cell((raise_hostile, "exits"), RemoteError, message="exits"),
+    ("exception", "unpicklable"): Cell((raise_hostile, "holds"), RemoteError, message="holds"),
+    ("exception", "fails to load"): Cell((raise_hostile, "only here"), RemoteError, message="only"),
+}
+
+
+def test_the_matrix_is_full() -> None:
+    ways = ("raises", "exits", "unpicklable", "fails to load")
+    stages = ("function", "argument", "call", "result", "exception")
+    assert list(MATRIX) == [(stage, way) for stage in stages for way in ways]
+
+
+@pytest.mark.parametrize("moment", ["before start", "running", "at shutdown"])
+@pytest.mark.parametrize("place", MATRIX, ids=" ".join)
+def test_whatever_goes_wrong_whenever_ends_its_own_future(
+    place: tuple[str, str], moment: str, gate: Gate, arrivals: Gate
+) -> None:
+    cell = MATRIX[place]
+    with InterpreterPoolExecutor(1) as pool:
+        if moment != "before start":
+            held = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, "held")
+            arrivals.wait()
+        if cell.leaves:
+            with pytest.raises(cell.error):
+                pool.submit(*cell.task)
+        else:
+            future = pool.submit(*cell.task)
+        after = pool.submit(identity, "after")
+        if moment == "at shutdown":
+            pool.shutdown(wait=False)
+        if moment != "before start":
+            gate.open()
+            assert held.result(PATIENCE) == "held"
+        assert after.result(PATIENCE) == "after"
+        if moment != "at shutdown":
+            assert pool.submit(identity, "alive").result(PATIENCE) == "alive"
+    if cell.leaves:
+        return
+    error = future.exception(PATIENCE)
+    assert type(error) is cell.error
+    assert re.search(cell.message, str(error))
+    assert getattr(error, "stage", "") == cell.stage
+    assert type(error.__cause__) is cell.cause
+    crossed = place[0] not in {"function", "argument"} or place[1] == "fails to load"
+    if crossed and place != ("result", "fails to load"):
+        # It went wrong in the worker: what it looked like there is printed here.
+        text = "".join(traceback.format_exception(error))
+        assert "Uncaught in the interpreter" in text
+
+
+# --- Paths -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Sink:
+    handle: Any
+
+
+class Slotted:
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    def use(self) -> Any:
+        return self.handle
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Frozen:
+    handle: Any
+    more: int = 0
+
+
+class Keyed:
+    """One lock is no other, but both may be keys."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def __repr__(self) -> str:
+        return "Keyed()"
+
+
+def in_namespace(lock: Any, source: str) -> Any:
+    namespace: dict[str, Any] = {"__name__": "by_hand", "LOCK": lock}
+    exec(source, namespace)  # noqa: S102 - a module made by hand
+    return namespace["made"]
+
+
+def closing_over(it: Any) -> Callable[[], Any]:
+    return lambda: it
+
+
+ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+    "": lambda it: it,
+    "['sinks'][0].handle": lambda it: {"sinks": [Sink(it)]},
+    "[1]": lambda it: (0, it),
+    "[0][1]": lambda it: collections.deque([[0, it]]),
+    ", element.lock": lambda it: {Keyed(it)},
+    ", key Keyed().lock": lambda it: {Keyed(it): 1},
+    ".handle": Sink,
+    ".handle.handle": lambda it: Sink(Slotted(it)),
+    ".handle[3].handle": lambda it: Slotted([0, 1, 2, Sink(it)]),
+    ".more.handle": lambda it: types.SimpleNamespace(few=1, more=Slotted(it)),
+    "['new'].handle": lambda it: collections.defaultdict(int, new=Sink(it)),
+    ".args[1]": lambda it: ValueError("text", it),
+    ".func, closure variable 'it'": lambda it: functools.partial(lambda: it),
+    ".args[0]": lambda it: functools.partial(print, it),
+    ".keywords['file']": lambda it: functools.partial(print, file=it),
+}
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    ", closure variable 'it'": lambda it: closing_over(it),  # noqa: PLW0108 - typed by the others
+    ", closure variable 'it'[0].handle": lambda it: closing_over([Sink(it)]),
+    ", global 'LOCK'": lambda it: in_namespace(it, "def made(): return LOCK"),
+    ", global 'helper', global 'LOCK'": lambda it: in_namespace(
+        it, "def helper(): return LOCK\ndef made(): return helper()"
+    ),
+    ", default of 'b'": lambda it: in_namespace(it, "def made(a=1, b=LOCK): return b"),
+    ", default of 'k'": lambda it: in_namespace(it, "def made(*, k=LOCK): return k"),
+    ".mark": lambda it: in_namespace(it, "def made(): return made.mark\nmade.mark = LOCK"),
+    ".__self__.handle": lambda it: Slotted(it).use,
+    ".__self__.held": lambda it: in_namespace(
+        it, "class C:\n def use(self): ...\nc = C(); c.held = LOCK; made = c.use"
+    ),
+    ", closure variable 'it'.held": lambda it: closing_over(type("Kind", (), {"held": it})),
+    ".__wrapped__, closure variable 'it'": lambda it: functools.cache(lambda: it),
+    ".args[0].handle": lambda it: functools.partial(print, Sink(it)),
+    ".func, closure variable 'it'": lambda it: functools.partial(lambda: it),
+    ".handle": lambda it: in_namespace(
+        it, "class C:\n def __call__(self): ...\nmade = C(); made.handle = LOCK"
+    ),
+}
+
+
+@pytest.mark.parametrize("path", ARGUMENTS)
+def test_the_path_into_an_argument_is_exact(pool: InterpreterPoolExecutor, path: str) -> None:
+    culprit = ARGUMENTS[path](threading.Lock())
+    by_place = pool.submit(identity, culprit).exception()
+    by_name = pool.submit(print, 1, sep=culprit).exception()
+    assert isinstance(by_place, TransferError)
+    assert isinstance(by_name, TransferError)
+    assert by_place.path == f"argument 1{path} of identity"
+    assert by_name.path == f"argument sep{path} of print"
+    for error in (by_place, by_name):
+        assert (error.stage, error.type_name) == ("argument", "_thread.lock")
+        assert f"Cannot send {error.path} to a worker. It is a lock" in str(error)
+        assert error.reason == "TypeError: cannot pickle '_thread.lock' object"
+        assert "make the lock inside the task" in error.hint
+        assert isinstance(error.__cause__, TypeError)
+
+
+@pytest.mark.parametrize("path", FUNCTIONS)
+def test_the_path_into_a_function_is_exact(pool: InterpreterPoolExecutor, path: str) -> None:
+    function = FUNCTIONS[path](threading.Lock())
+    error = pool.submit(function).exception()
+    assert isinstance(error, TransferError)
+    name = getattr(function, "__qualname__", f"{type(function).__qualname__} object")
+    assert error.path == f"the function {name}{path}"
+    assert (error.stage, error.type_name) == ("function", "_thread.lock")
+
+
+@pytest.mark.parametrize("path", ["", "[1]", "['sinks'][0].handle", ".args[1]", ".handle.handle"])
+def test_the_path_into_a_result_is_exact(pool: InterpreterPoolExecutor, path: str) -> None:
+    make = ARGUMENTS[path]
+
+    def task() -> Any:
+        import _thread
+
+        return make(_thread.allocate_lock())
+
+    error = pool.submit(task).exception()
+    assert isinstance(error, TransferError)
+    assert error.path == f"the result{path} of {task.__qualname__}"
+    assert (error.stage, error.type_name) == ("result", "_thread.lock")
+    assert error.hint == "Return what the caller needs of it"
+
+
+OPENED: dict[str, Callable[[], Any]] = {
+    "an open file": Path(__file__).open,
+    "a socket": socket.socket,
+    "a lock": threading.RLock,
+    "a generator": lambda: (n for n in range(3)),
+    "a future": concurrent.futures.Future,
+    "a thread": threading.Thread,
+    "a queue of threads": queue.SimpleQueue,
+    "a weak reference": lambda: weakref.ref(Sink),
+    "a view of a dictionary": {1: 2}.values,
+    "a module": lambda: types.ModuleType("by_hand"),
+}
+
+
+@pytest.mark.parametrize("what", OPENED)
+def test_what_is_not_sent_is_called_by_its_name_with_a_way_out(
+    pool: InterpreterPoolExecutor, what: str
+) -> None:
+    culprit = OPENED[what]()
+    error = pool.submit(identity, [culprit]).exception()
+    getattr(culprit, "close", lambda: None)()
+    assert isinstance(error, TransferError)
+    assert f"argument 1[0] of identity to a worker. It is {what} (" in str(error)
+    assert str(error).endswith(error.hint)
+    assert error.hint
+
+
+def test_an_extension_that_is_not_for_subinterpreters_says_so_itself(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    def task() -> Any:
+        import _testsinglephase  # type: ignore[import-not-found]
+
+        return _testsinglephase
+
+    error = pool.submit(task).exception()
+    if isinstance(error, ModuleNotFoundError):
+        pytest.skip("this Python comes without its test modules")
+    assert isinstance(error, ImportError)
+    assert "does not support loading in subinterpreters" in str(error)
+
+
+# --- The article's table -----------------------------------------------------------------------
+
+ARTICLE = """
+from interpool import InterpreterPoolExecutor
+from concurrent import interpreters
+
+def add(a, b): return a + b
+
+class Greeter:
+    def __init__(self, name): self.name = name
+    def greet(self): return "hello " + self.name
+    @classmethod
+    def called(cls, name): return cls(name)
+
+def produce(queue):
+    for i in range(3): queue.put(i * i)
+
+def consume(queue):
+    return [queue.get() for _ in range(3)]
+
+def main():
+    with InterpreterPoolExecutor(max_workers=1) as pool:
+        print("basic types:", pool.submit(lambda *all: all, 1, "s", 1.5, b"b", True, (2,)).result())
+        print("a function of the module:", pool.submit(add, 3, 5).result())
+        print("a class of the module:", pool.submit(Greeter, "you").result().greet())
+        def local_add(a, b): return a + b
+        print("a local function:", pool.submit(local_add, 3, 5).result())
+        offset = 10
+        def add_with_offset(a, b): return a + b + offset
+        print("a closure:", pool.submit(add_with_offset, 3, 5).result())
+        offset = 20
+        print("a closure, changed:", pool.submit(add_with_offset, 3, 5).result())
+        print("a bound method:", pool.submit(Greeter("me").greet).result())
+        print("a class method:", type(pool.submit(Greeter.called, "me").result()) is Greeter)
+        with open(__file__) as file:
+            print("a file:", pool.submit(len, file).exception())
+        import socket
+        with socket.socket() as made:
+            print("a socket:", pool.submit(len, made).exception())
+        queue = interpreters.create_queue()
+        pool.submit(produce, queue)
+        print("a queue:", pool.submit(consume, queue).result())
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_every_row_of_the_articles_table_is_answered(tmp_path: Path) -> None:
+    """What can be sent: basic types, functions and classes of a module, local functions; queues.
+
+    What cannot, by the standard library's pool: closures and bound methods, which ours takes; open
+    files and sockets, for which ours says so.
+    """
+    script = tmp_path / "article.py"
+    script.write_text(ARTICLE)
+    done = run_program(script)
+    assert done.stderr == ""
+    *sent, file, made, through_queue = done.stdout.splitlines()
+    assert sent == [
+        "basic types: (1, 's', 1.5, b'b', True, (2,))",
+        "a function of the module: 8",
+        "a class of the module: hello you",
+        "a local function: 8",
+        "a closure: 18",
+        "a closure, changed: 28",
+        "a bound method: hello me",
+        "a class method: True",
+    ]
+    assert through_queue == "a queue: [0, 1, 4]"
+    cannot = "Cannot send argument 1 of len to a worker. It is"
+    assert file.startswith(f"a file: {cannot} an open file (_io.TextIOWrapper): TypeError: ")
+    assert file.endswith("Open it inside the task, or pass the path")
+    assert made.startswith(f"a socket: {cannot} a socket (socket.socket): TypeError: ")
+    assert made.endswith("Connect inside the task, or pass the address")

@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from interpool import _hints, _pickling
+from interpool import _classes, _hints, _pickling
 from interpool._errors import TransferError
 from interpool._inside import values
 from interpool._references import is_referable
@@ -86,7 +86,7 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[Part]:
 
 
 def _parts_of_class(cls: type) -> Iterator[Part]:
-    if is_referable(cls):
+    if is_referable(cls) or not _classes.is_made_here(cls):
         return
     yield from ((f", base {base.__name__!r}", base) for base in cls.__bases__)
     yield from ((f".{name}", value) for name, value in vars(cls).items() if name not in _OF_CLASSES)

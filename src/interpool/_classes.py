@@ -48,13 +48,18 @@ _MADE_BY_ENUM: Final = _MADE | {
 _MADE_BY_MEMBER: Final = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 
+def is_made_here(cls: type) -> bool:
+    """Whether a class was made by a class statement, or as one makes them, and not by C code."""
+    return bool(cls.__flags__ & _HEAP_TYPE) and not cls.__flags__ & _IMMUTABLE
+
+
 def check(cls: type) -> None:
     """Refuse a class that nobody can make anew.
 
     Raises:
         PicklingError: if it is one of C code's.
     """
-    if not cls.__flags__ & _HEAP_TYPE or cls.__flags__ & _IMMUTABLE:
+    if not is_made_here(cls):
         message = (
             f"the class {cls.__qualname__!r} is made by C code, and a worker cannot import it from "
             f"{cls.__module__!r}"

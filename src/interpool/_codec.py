@@ -38,7 +38,7 @@ class Call:
         Raises:
             TransferError: if it cannot be sent.
         """
-        name = getattr(fn, "__qualname__", None) or f"{type(fn).__qualname__} object"
+        name = _name_of(fn)
         try:
             return cls(name, _functions.define(fn))
         except Exception as error:
@@ -109,6 +109,14 @@ class Call:
                 return _anatomy.refusal(own, value, place, "argument", of=f" of {self.name}")
         of = f" of {self.name}"
         return _anatomy.refusal(error, (args, kwargs), "the arguments", "argument", of=of)
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    try:
+        name = getattr(fn, "__qualname__", None)
+    except Exception:  # an object that does not like to be looked at
+        name = None
+    return name if isinstance(name, str) and name else f"{type(fn).__qualname__} object"
 
 
 _PICKLED: Final = frozenset({outcomes.CALL_PICKLED, outcomes.EACH_PICKLED})

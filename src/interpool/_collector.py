@@ -102,7 +102,8 @@ def _end(outcome: Outcome) -> None:
         try:
             value = _value(outcome.kind, outcome.payload, future._name)
         except BaseException as error:
-            future.set_exception(error.with_traceback(None))  # not by way of this module
+            BaseException.with_traceback(error, None)  # not by way of this module
+            future.set_exception(error)
         else:
             future.set_result(value)
 

@@ -183,13 +183,14 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
 
 
 def _check_callable(fn: object) -> None:
+    if callable(fn):
+        return
     if isinstance(fn, str):
         # The text is the standard library's, whose pool might take scripts one day.
         message = f"scripts not supported: pass a function, not the text {fn!r}"
         raise TypeError(message)
-    if not callable(fn):
-        message = f"{type(fn).__qualname__!r} object is not callable"
-        raise TypeError(message)
+    message = f"{type(fn).__qualname__!r} object is not callable"
+    raise TypeError(message)
 
 
 def _checked_workers(max_workers: object) -> int:

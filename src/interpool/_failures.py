@@ -80,7 +80,10 @@ class Failure:
         """
         if self.stage in _HEADLINES:
             return self.as_broken_pool()
-        original = _rebuilt(self.packed)
+        try:
+            original = _rebuilt(self.packed)
+        except Exception:  # those that it refers to are too many, one by another
+            original = _rebuilt((*self.packed[:5], None, None, False, None))
         _end_with(original, self.traceback())
         return original if self.stage == "run" else self._refusal(name, original)
 
@@ -118,7 +121,8 @@ def _rebuilt(packed: outcomes.Packed) -> BaseException:
             error = values.load(pickled[0], pickled[1:])
         if members is not None:
             cls, attributes = error or (BaseExceptionGroup, {})
-            error = cls.__new__(cls, text, list(map(_rebuilt, members)))
+            # Not its own `__new__`, which may take other arguments.
+            error = BaseExceptionGroup.__new__(cls, text, list(map(_rebuilt, members)))
             vars(error).update(attributes)
     except BaseException:  # a class's own code, which may raise anything: RemoteError says the rest
         error = None
@@ -130,20 +134,29 @@ def _rebuilt(packed: outcomes.Packed) -> BaseException:
         for note in notes:
             rebuilt.add_note(note)
     if cause is not None:
-        rebuilt.__cause__ = _rebuilt(cause)
+        _set(rebuilt, "__cause__", _rebuilt(cause))
     if context is not None:
-        rebuilt.__context__ = _rebuilt(context)
-    rebuilt.__suppress_context__ = suppresses
+        _set(rebuilt, "__context__", _rebuilt(context))
+    _set(rebuilt, "__suppress_context__", suppresses)
     return rebuilt
+
+
+# Not by the class's own way, which may refuse: a frozen dataclass may be an exception.
+def _set(error: BaseException, name: str, value: Any) -> None:
+    vars(BaseException)[name].__set__(error, value)
+
+
+def _get(error: BaseException, name: str) -> Any:
+    return vars(BaseException)[name].__get__(error)
 
 
 def _end_with(error: BaseException, traceback: ExecutionFailed) -> None:
     """Put the worker's traceback at the end of an exception's causes, where it is printed first."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    suppresses = error.__suppress_context__
-    error.__cause__ = traceback
-    error.__suppress_context__ = suppresses
+    while (cause := _get(error, "__cause__")) is not None:
+        error = cause
+    suppresses = _get(error, "__suppress_context__")
+    _set(error, "__cause__", traceback)
+    _set(error, "__suppress_context__", suppresses)
 
 
 LOST: Final = Failure(

@@ -14,6 +14,7 @@ A definition goes with every message that needs it, and the worker keeps what it
 definition's key, so nothing has to be remembered of what a worker knows.
 """
 
+import builtins
 import functools
 import itertools
 import marshal
@@ -32,6 +33,7 @@ type Definition = tuple[int, bytes]
 _KEYS_KEPT: Final = 1024
 _REFERABLE: Final = (types.FunctionType, types.BuiltinFunctionType, type)
 _CACHED: Final = type(functools.cache(len))
+_BUILTINS: Final = frozenset(vars(builtins))
 
 _numbers = itertools.count(1)
 _keys: dict[bytes, int] = {}
@@ -58,10 +60,16 @@ def _is_self_contained(function: types.FunctionType) -> bool:
         and not function.__dict__
         and not function.__type_params__
         and _has_plain_annotations(function)
-        and function.__globals__.keys().isdisjoint(global_names_of(function.__code__))
+        and _uses_builtins_alone(function)
         and all(map(_is_plain, function.__defaults__ or ()))
         and all(map(_is_plain, (function.__kwdefaults__ or {}).values()))
     )
+
+
+def _uses_builtins_alone(function: types.FunctionType) -> bool:
+    """Whether a function uses no globals: neither those that there are nor any that it may make."""
+    names = global_names_of(function.__code__)
+    return names <= _BUILTINS and function.__globals__.keys().isdisjoint(names)
 
 
 def _has_plain_annotations(function: types.FunctionType) -> bool:

@@ -30,6 +30,10 @@ _HINTS: Final[tuple[tuple[Any, Hint], ...]] = (
         ("a queue of threads", "Use concurrent.interpreters.create_queue()"),
     ),
     (types.GeneratorType, ("a generator", "Pass list(...) of it, or make it inside the task")),
+    (
+        (type({}.keys()), type({}.values()), type({}.items())),
+        ("a view of a dictionary", "Pass list(...) of it"),
+    ),
     (types.CoroutineType, ("a coroutine", "Pass the coroutine function: a worker runs it")),
     (types.AsyncGeneratorType, ("an asynchronous generator", _MAKE_IT_THERE)),
     (concurrent.futures.Executor, ("an executor", _MAKE_IT_THERE)),

@@ -6,6 +6,8 @@ itself, so that a worker can tell which have changed, and each class in two part
 of and what it is filled with. `_inside.values` reads what is made here.
 """
 
+import builtins
+import copyreg
 import dataclasses
 import dis
 import enum
@@ -21,7 +23,14 @@ from weakref import ref
 
 from interpool import _classes, _fingerprint, _reducers
 from interpool._inside import values
-from interpool._references import Kept, is_importable, is_of_stdlib, is_referable, names_of
+from interpool._references import (
+    Kept,
+    is_found,
+    is_importable,
+    is_of_stdlib,
+    is_referable,
+    names_of,
+)
 
 type Parcel = tuple[values.Context, list[bytes]]
 """A context, and a pickle: its stream, then its large buffers."""
@@ -71,7 +80,9 @@ def _docstring_of(code: types.CodeType) -> Any:
     return code.co_consts[0] if code.co_flags & _HAS_DOCSTRING else None
 
 
+_IMMUTABLE: Final = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: made by C code
 _HAS_DOCSTRING: Final = 0x4000000  # CO_HAS_DOCSTRING
+_BUILTINS: Final = frozenset(vars(builtins))
 
 
 # --- Encoding ------------------------------------------------------------------------------------
@@ -224,9 +235,13 @@ class Encoder:
 
     def _note(self, token: int, name: str) -> None:
         space = self._spaces.get(token)
-        if space is not None and name in space.namespace and name not in space.values:
-            space.values[name] = b""
+        if space is None or name in space.values:
+            return
+        if name in space.namespace:
             self._pending.append((space, name))
+        elif name in _BUILTINS:
+            return
+        space.values[name] = values.ABSENT
 
     def note_softly(self, annotate: types.FunctionType) -> int | str:
         """Note what annotations mention, to be sent if that drags nothing along."""
@@ -379,7 +394,9 @@ class _Pickler(pickle.Pickler):
             return values.reduce_exception(obj)
         if isinstance(obj, (property, classmethod, staticmethod)):
             return _reducers.descriptor(obj)
-        return NotImplemented
+        if isinstance(obj, enum.Enum):
+            return _reducers.member(obj)
+        return self._reduce_instance(obj)
 
     # --- classes ---------------------------------------------------------------------------------
 
@@ -416,8 +433,7 @@ class _Pickler(pickle.Pickler):
         for own in ("__wrapped__", "cache_parameters"):
             attributes.pop(own, None)
         if type(function) is not types.FunctionType:
-            message = f"the function that {cached!r} caches is no Python function"
-            raise pickle.PicklingError(message)
+            return values.cached, (function, cached.cache_parameters()), attributes or None
         made_of, state = self._parts_of(function)
         made_of = (*made_of, cached.cache_parameters())
         return values.make_cached, made_of, (state, attributes), None, None, values.fill_cached
@@ -493,16 +509,37 @@ class _Pickler(pickle.Pickler):
     # --- the rest --------------------------------------------------------------------------------
 
     def _reduce_module(self, module: types.ModuleType) -> Reduced:
-        return reduce_module(module)
+        return reduce_module(module, self.encoder._mentioned)
 
     def _reduce_mentioned(self, mentioned: _Mentioned) -> Reduced:
         return reduce_module(mentioned.module, mentioned.names)
 
+    def _reduce_instance(self, obj: Any) -> Reduced:
+        cls: Any = type(obj)
+        if cls.__flags__ & _IMMUTABLE or cls in copyreg.dispatch_table:
+            return NotImplemented
+        if hasattr(cls, "__getattr__"):
+            return values.reduce_answering(obj)
+        if cls.__reduce__ is object.__reduce__ and cls.__reduce_ex__ is object.__reduce_ex__:
+            return NotImplemented
+        reduced = obj.__reduce_ex__(5)
+        return self._reduce_named(obj, reduced) if isinstance(reduced, str) else reduced
+
+    def _reduce_named(self, obj: Any, name: str) -> Reduced:
+        """How what calls itself a global is pickled, a `typing.NewType` or a singleton."""
+        module = getattr(obj, "__module__", None)
+        if module is None or is_found(obj, module, name):
+            return name
+        place = self._reduce_object(obj)
+        if place is NotImplemented:
+            return copyreg.__newobj__, (type(obj),), obj.__getstate__()  # type: ignore[attr-defined]
+        return place
+
     def _reduce_object(self, obj: object) -> Reduced:
-        """How an `object()` is pickled, which is there to be compared by identity."""
-        place = None
-        if obj is not self._root:
-            place = (self.encoder.homeward and values.place_of(obj)) or self.encoder.place_of(obj)
+        """How what is there to be compared by identity is pickled, as an `object()` is."""
+        place = values.place_of(obj) if self.encoder.homeward else None
+        if place is None and obj is not self._root:
+            place = self.encoder.place_of(obj)
         return NotImplemented if place is None else (values.global_of, place)
 
     def _reduce_field(self, field: dataclasses.Field[Any]) -> Reduced:

@@ -4,8 +4,10 @@ Each reducer returns what `object.__reduce__` would. Those that need the encoder
 """
 
 import array
+import contextlib
 import copyreg
 import dataclasses
+import enum
 import functools
 import marshal
 import mmap
@@ -68,19 +70,16 @@ def _mmap(it: mmap.mmap) -> Any:
 
 def descriptor(it: Any) -> Any:
     """Reduce a property, class method or static method, or an instance of a subclass of theirs."""
+    base: type = property
+    args: tuple[Any, ...]
     if isinstance(it, property):
-        return type(it), (it.fget, it.fset, it.fdel, it.__doc__)
-    return type(it), (it.__func__,)
-
-
-def _method(it: types.MethodType) -> Any:
-    # By name, so that the worker takes its class's own; unless another one goes by that name, as
-    # for a private method, whose name here is not the mangled one.
-    function: Any = it.__func__
-    name = getattr(function, "__name__", "")
-    if getattr(it.__self__, name, None) == it:
-        return getattr, (it.__self__, name)
-    return types.MethodType, (function, it.__self__)
+        args = it.fget, it.fset, it.fdel, it.__doc__
+    else:
+        base = classmethod if isinstance(it, classmethod) else staticmethod
+        args = (it.__func__,)
+    if type(it) is base:
+        return base, args
+    return values.make_by_base, (type(it), base, args, args), getattr(it, "__dict__", None) or None
 
 
 def _code(it: types.CodeType) -> Any:
@@ -93,6 +92,25 @@ def _mapping(it: types.MappingProxyType[Any, Any]) -> Any:
 
 def _vars(it: Vars) -> Any:
     return vars, (it.cls,)
+
+
+def _partial_method(it: functools.partialmethod[Any]) -> Any:
+    return _new_with, (type(it), (it.func, *it.args), it.keywords)
+
+
+def _context(it: Any) -> Any:
+    """Reduce what a function of `contextlib.contextmanager` returns, if it is not entered yet."""
+    if "func" not in vars(it):
+        return NotImplemented
+    return type(it), (it.func, it.args, it.kwds)
+
+
+def member(it: enum.Enum) -> Any:
+    """Reduce a member of an enumeration to its name: its value may be a function, another there."""
+    cls = type(it)
+    if cls.__reduce_ex__ is enum.Enum.__reduce_ex__ and cls._member_map_.get(it._name_) is it:
+        return getattr, (cls, it._name_)
+    return NotImplemented
 
 
 # --- Weak collections: as they are now -----------------------------------------------------------
@@ -175,10 +193,13 @@ REDUCERS: Final[dict[type, Reducer]] = {
     array.array: _array,
     memoryview: _view,
     mmap.mmap: _mmap,
-    types.MethodType: _method,
+    types.MethodType: values.reduce_method,
     types.CodeType: _code,
     types.MappingProxyType: _mapping,
     Vars: _vars,
+    functools.partialmethod: _partial_method,
+    contextlib._GeneratorContextManager: _context,
+    contextlib._AsyncGeneratorContextManager: _context,
     weakref.WeakKeyDictionary: _weak_mapping,
     weakref.WeakValueDictionary: _weak_mapping,
     weakref.WeakSet: _weak_set,

@@ -51,8 +51,11 @@ def _is_found(name: str, origin: str | None, _path: tuple[str, ...]) -> bool:
 def is_referable(obj: Any) -> bool:
     """Whether `module.qualname` gives this very object here and, so far as one can see, there."""
     name, qualname = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
-    if not isinstance(name, str) or not isinstance(qualname, str):
-        return False
+    return isinstance(name, str) and isinstance(qualname, str) and is_found(obj, name, qualname)
+
+
+def is_found(obj: Any, name: str, qualname: str) -> bool:
+    """Whether that module holds this very object under that name, here and in a worker."""
     found: Any = sys.modules.get(name)
     for attribute in qualname.split("."):
         found = getattr(found, attribute, None)

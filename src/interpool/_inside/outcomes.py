@@ -60,18 +60,20 @@ def describe(
 
     Its pickle is there only if it loads again here as the same type.
     """
-    import _interpreters
-
-    _drop_own_frames(error)
     try:
-        captured = _interpreters.capture_exception(error)
-        text = getattr(captured, "errdisplay", None) or captured.formatted
+        import traceback
+
+        _drop_own_frames(error)
+        # As `_interpreters.capture_exception` has it, which breaks the process down (3.14, a
+        # segmentation fault) if the exception's `__getattribute__` raises.
+        told = traceback.TracebackException.from_exception(error, lookup_lines=False)
+        text = "".join(told.format()).removesuffix("\n")
     except BaseException:  # its __str__ raised, or there was no memory for the text
         text = ""
     try:
         packed = _pack(error, seen=set())
-    except BaseException as hostile:  # out of memory, or too deep
-        packed = _bare(error, f"<it cannot be described: {type(hostile).__name__}>")
+    except BaseException:  # out of memory, or those that it refers to are too many, one by another
+        packed = _bare(error)
     return stage, packed, text or f"{packed[1]}: {packed[3]}", culprit
 
 
@@ -80,22 +82,38 @@ def _drop_own_frames(error: BaseException) -> None:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OWN:
         frames = frames.tb_next
-    error.__traceback__ = frames
+    BaseException.with_traceback(error, frames)  # its class may refuse to have attributes set
 
 
 _OWN = frozenset({"_interpool_outcomes", "_interpool_values", "_interpool_loop"})
 
 
-def _bare(error: BaseException, text: str) -> Packed:
-    kind = type(error)
-    return None, kind.__qualname__, kind.__module__, text, (), None, None, False, None
+def _bare(error: BaseException) -> Packed:
+    """Pack an exception without those that it refers to."""
+    is_group = issubclass(type(error), BaseExceptionGroup)
+    pickled = None if is_group else _pickled(error, is_group=False)
+    return pickled, *_names_of(type(error)), _text(error), (), None, None, False, None
+
+
+def _text(obj: object) -> str:
+    """The text of an object whose class may not like to be asked: a str that marshal takes."""
+    try:
+        return str.__str__(str(obj))
+    except BaseException as hostile:
+        return f"<its text cannot be made: {type(hostile).__name__}>"
+
+
+def _names_of(kind: type) -> tuple[str, str]:
+    """Qualified name and module of a class, whatever its metaclass has to say about them."""
+    name, module = _qualname_of(kind), _module_of(kind)
+    return str.__str__(name), str.__str__(module) if isinstance(module, str) else "builtins"
+
+
+_qualname_of: Any = vars(type)["__qualname__"].__get__
+_module_of: Any = vars(type)["__module__"].__get__
 
 
 def _pack(error: BaseException, *, seen: set[int]) -> Packed:
-    try:
-        text = str(error)
-    except BaseException as hostile:
-        text = f"<its text cannot be made: {type(hostile).__name__}>"
     seen.add(id(error))
     group = error if isinstance(error, BaseExceptionGroup) else None
 
@@ -107,10 +125,9 @@ def _pack(error: BaseException, *, seen: set[int]) -> Packed:
     notes = getattr(error, "__notes__", ())
     return (
         _pickled(error, is_group=group is not None),
-        type(error).__qualname__,
-        type(error).__module__,
-        text if group is None else group.message,
-        tuple(map(str, notes)) if isinstance(notes, (list, tuple)) else (),
+        *_names_of(type(error)),
+        _text(error if group is None else group.message),
+        tuple(map(_text, notes)) if isinstance(notes, (list, tuple)) else (),
         pack(error.__cause__),
         pack(error.__context__),
         error.__suppress_context__,

@@ -9,6 +9,7 @@ came last; so what a task assigns to a global or to a class attribute is there f
 `interpool._pickling` makes what is read here.
 """
 
+import _thread
 import _weakref
 import abc
 import itertools
@@ -26,7 +27,10 @@ sys.modules["_interpool_values"] = sys.modules["interpool._inside.values"]
 __name__ = "_interpool_values"
 
 type Sent = bytes | tuple[int, bytes]
-"""The pickle of a global; or an index, and the pickle of all globals that share something."""
+"""The pickle of a global; or an index, and the pickle of all globals that share something.
+
+Or `ABSENT`, for one that is used and not there.
+"""
 type Namespaces = tuple[tuple[int, str, dict[str, Sent], dict[str, bytes]], ...]
 """Token, module name, the pickle of each global, and of those that annotations alone mention."""
 type Classes = tuple[tuple[int, bytes, bytes], ...]
@@ -34,6 +38,7 @@ type Classes = tuple[tuple[int, bytes, bytes], ...]
 type Context = tuple[Namespaces, Classes]
 
 NO_CONTEXT: Context = ((), ())
+ABSENT = b""
 
 # What a definition of a callable holds: a name to import, a code object, a pickle.
 BY_REFERENCE, BY_CODE, BY_PICKLE = range(3)
@@ -202,6 +207,8 @@ def receive(context: Context) -> None:
         space = spaces.get(token) or spaces.setdefault(token, Namespace(name))
         space.soft.update(soft)
         for key, data in values.items():
+            if data == ABSENT and key not in space.sent:
+                continue  # it never was, or is the worker's own: an initializer made it
             it = space, token, key, data
             (same if space.sent.get(key) == data else changed).append(it)
     if same and (joints := {data[1] for *_, data in changed if type(data) is tuple}):
@@ -233,6 +240,10 @@ def _receive_globals(changed: Iterable[tuple[Namespace, int, str, Sent]]) -> Non
 
 def _receive_global(token: int, key: str) -> None:
     space, data = _due.pop((token, key))
+    if data == ABSENT:
+        space.globals.pop(key, None)
+        del space.sent[key]
+        return
     if isinstance(data, tuple):
         index, joint = data
         if joint not in _joints:
@@ -301,9 +312,14 @@ def make_cached(
     parameters: dict[str, Any],
 ) -> Any:
     """Make a function as `functools.cache` or `lru_cache` wraps it, with an empty cache."""
+    return cached(make_function(code, token, name, closure), parameters)
+
+
+def cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Wrap a function as `functools.cache` or `lru_cache` does, with an empty cache."""
     import functools
 
-    return functools.lru_cache(**parameters)(make_function(code, token, name, closure))
+    return functools.lru_cache(**parameters)(function)
 
 
 def fill_cached(cached: Any, state: tuple[FunctionState, dict[str, Any]]) -> None:
@@ -355,9 +371,14 @@ _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _definitions: dict[int, tuple[type, bytes, bytes, frozenset[str]]] = {}
 
 
+# The skeletons of classes that are being received and not made yet, and those that were, held.
+_unmade: dict[int, bytes] = {}
+_made: list[type] = []
+
+
 def class_of(token: int) -> type:
     """Return a class by its token."""
-    found: type | None = object_of(token)
+    found: type | None = _make_due(token) if token in _unmade else object_of(token)
     if found is None:
         raise LookupError("its class is gone from the interpreter that defined it")
     return found
@@ -365,18 +386,22 @@ def class_of(token: int) -> type:
 
 def _receive_classes(classes: Classes) -> None:
     global _version  # noqa: PLW0603 - the state of this module
+    _unmade.clear()
+    _made.clear()
     changed = []
     for token, skeleton, body in classes:
         cls = object_of(token)
         _, old_skeleton, old_body, _ = _definitions.get(token, (cls, skeleton, b"", None))
         if cls is None or skeleton != old_skeleton:
-            cls = make_class(*unpickle(skeleton))
-            register(cls, token)
-            _version += 1
+            _unmade[token] = skeleton
         elif body == old_body:
             continue
-        changed.append((cls, token, skeleton, body))
-    for cls, token, skeleton, body in changed:
+        changed.append((token, skeleton, body))
+    while _unmade:
+        _version += 1
+        _make_due(next(iter(_unmade)))
+    for token, skeleton, body in changed:
+        cls = object_of(token)
         kept = _definitions.pop(token, None)
         attributes, extras = unpickle(body)
         gone = kept[3].difference(attributes) if kept is not None and kept[0] is cls else ()
@@ -386,6 +411,18 @@ def _receive_classes(classes: Classes) -> None:
         if len(_definitions) >= CLASSES_KEPT:
             del _definitions[next(iter(_definitions))]
         _definitions[token] = cls, skeleton, body, frozenset(attributes)
+    _made.clear()
+
+
+def _make_due(token: int) -> type:
+    """Make a class that is due, and before it those that it rests on, in whatever order they came.
+
+    A base may be sent after what it is a base of: it may know its subclasses.
+    """
+    cls = make_class(*unpickle(_unmade.pop(token)))
+    register(cls, token)
+    _made.append(cls)
+    return cls
 
 
 def make_class(
@@ -506,24 +543,55 @@ def reduce_exception(error: BaseException) -> Any:
         if type(value) is _Member and each is not base and hasattr(error, name)
         if not each.__flags__ & _IMMUTABLE
     }
-    return make_exception, (cls, base, args), (state, slots), None, None, fill_exception
+    made_of = args
+    if isinstance(error, BaseExceptionGroup):
+        made_of = error.message, list(error.exceptions)  # `args` are what its own `__new__` took
+    made = cls, base, made_of, args
+    return make_by_base, made, (state, slots), None, None, fill_exception
 
 
-def make_exception(cls: Any, base: Any, args: tuple[Any, ...]) -> Any:
-    """Make an exception by the built-in base of its class alone."""
-    error = base.__new__(cls, *args)
-    base.__init__(error, *args)
-    return error
+def make_by_base(cls: Any, base: Any, made_of: tuple[Any, ...], args: tuple[Any, ...]) -> Any:
+    """Make an object by the built-in base of its class alone."""
+    made = base.__new__(cls, *made_of)
+    base.__init__(made, *args)
+    return made
 
 
 def fill_exception(error: Any, state: tuple[list[Any], dict[str, Any]]) -> None:
-    """Give an exception of `make_exception` its attributes."""
+    """Give an exception of `make_by_base` its attributes."""
     states, slots = state
-    for attributes in states:
-        if attributes:
-            BaseException.__setstate__(error, attributes)
-    for name, value in slots.items():
-        setattr(error, name, value)
+    for attributes in (*states, slots):
+        for name, value in (attributes or {}).items():
+            BaseException.__setattr__(error, name, value)  # its class may be frozen
+
+
+# --- What answers to every name ------------------------------------------------------------------
+
+
+def reduce_answering(obj: Any) -> Any:
+    """How an object is pickled whose `__getattr__` may answer to any name, or recurse.
+
+    Loading a pickle asks for `__setstate__` before there is anything to answer with, and gives the
+    state to whatever it gets. So the state is set without asking.
+    """
+    cls: Any = type(obj)
+    if (
+        hasattr(cls, "__setstate__")
+        or cls.__reduce__ is not object.__reduce__
+        or cls.__reduce_ex__ is not object.__reduce_ex__
+    ):
+        return NotImplemented
+    reduced = [*object.__reduce_ex__(obj, 5), None, None][:5]
+    return NotImplemented if reduced[2] is None else (*reduced, fill_object)
+
+
+def fill_object(obj: Any, state: Any) -> None:
+    """Give an object of `reduce_answering` its attributes, as pickle would."""
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    if attributes:
+        vars(obj).update(attributes)
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
 
 
 # --- Buffers, and what else pickle does not know -------------------------------------------------
@@ -577,6 +645,26 @@ def make_field(kind: bytes, text: str, attributes: dict[str, Any]) -> Any:
     return field
 
 
+def reduce_method(method: Any) -> Any:
+    """How a bound method is pickled.
+
+    By name, so that the other side takes its class's own; unless another one goes by that name, as
+    for a private method, whose name here is not the mangled one.
+    """
+    name = getattr(method.__func__, "__name__", "")
+    if getattr(method.__self__, name, None) == method:
+        return getattr, (method.__self__, name)
+    return bind, (method.__func__, method.__self__)
+
+
+def bind(function: Any, it: Any) -> Any:
+    """Make a bound method."""
+    return _Method(function, it)
+
+
+_Method: Any = type(Namespace("").__init__)  # type: ignore[misc]
+
+
 # --- Pickles -------------------------------------------------------------------------------------
 
 
@@ -590,7 +678,18 @@ def unpickle(data: bytes) -> Any:
 def load(context: Context, segments: Sequence[bytes]) -> Any:
     """Take in a context and load the pickle that came with it; its buffers follow the stream."""
     if context != NO_CONTEXT:
-        receive(context)
+        with _receiving:
+            receive(context)
+            return _unpickle_all(segments)
+    return _unpickle_all(segments)
+
+
+# What is received is noted in this module. Held until the pickle that it came with is loaded: of
+# several pools, each has a thread that loads.
+_receiving = _thread.RLock()
+
+
+def _unpickle_all(segments: Sequence[bytes]) -> Any:
     if len(segments) == 1:
         return unpickle(segments[0])
     import _pickle
@@ -679,6 +778,10 @@ def _make_home_pickler() -> Any:
                 return reduce_exception(obj)
             elif type(obj) is object and (place := place_of(obj)) is not None:
                 return global_of, place
+            elif type(obj) is _Method:
+                return reduce_method(obj)
+            elif hasattr(type(obj), "__getattr__"):
+                return reduce_answering(obj)
             return NotImplemented
 
     _home_pickler = HomePickler
