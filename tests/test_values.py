@@ -2,10 +2,8 @@
 
 import array
 import collections
-import dataclasses
 import datetime as dt
 import decimal
-import enum
 import fractions
 import functools
 import mmap
@@ -17,7 +15,7 @@ import uuid
 import weakref
 import zoneinfo
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +23,7 @@ from hypothesis import strategies as st
 
 from interpool import InterpreterPoolExecutor
 from interpool._inside import channels, values
+from shapes import Holder, Items, Key, Pair, Shade, Table, Text, in_every_way
 from support import identity
 
 FRAME = 64 << 10  # bytes: what a frame of the pickle protocol holds at most
@@ -35,17 +34,6 @@ def pool() -> Iterator[InterpreterPoolExecutor]:
     with InterpreterPoolExecutor(1) as made:
         made.submit(identity, 0).result()
         yield made
-
-
-@dataclasses.dataclass
-class Holder:
-    first: Any
-    second: Any = None
-
-
-class Pair(NamedTuple):
-    left: Any
-    right: Any
 
 
 # --- Buffers -----------------------------------------------------------------------------------
@@ -84,10 +72,6 @@ def told(buffer: Any) -> tuple[Any, ...]:
         with memoryview(buffer) as view:
             more = buffer.tell(), view.readonly
     return type(buffer), *more, buffer[:] if isinstance(buffer, mmap.mmap) else bytes(buffer)
-
-
-def in_every_way(it: Any, *, key: Any) -> Any:
-    return it, {"key": [key]}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -169,15 +153,6 @@ def test_what_refers_to_itself_does_so_there(pool: InterpreterPoolExecutor) -> N
 # --- Values of the standard library --------------------------------------------------------------
 
 
-class Shade(enum.Flag):
-    LIGHT = 1
-    DARK = 2
-
-
-def make_namespace() -> types.SimpleNamespace:
-    return types.SimpleNamespace(a=1, nested=types.SimpleNamespace(b=(2,)))
-
-
 STANDARD: list[Any] = [
     decimal.Decimal("1.10"),
     fractions.Fraction(1, 3),
@@ -194,7 +169,7 @@ STANDARD: list[Any] = [
     collections.UserDict(a=1),
     collections.defaultdict(list, {1: [2]}),
     types.MappingProxyType({1: 2}),
-    make_namespace(),
+    types.SimpleNamespace(a=1, nested=types.SimpleNamespace(b=(2,))),
     range(3, 9, 2),
     slice(1, None, 3),
     re.compile(r"a+(?P<name>b)", re.IGNORECASE),
@@ -224,9 +199,6 @@ def test_what_makes_missing_items_goes_along(pool: InterpreterPoolExecutor) -> N
     assert template.substitute(x=1) == "1"
 
 
-class Key: ...
-
-
 def test_weak_collections_are_as_they_are_then(pool: InterpreterPoolExecutor) -> None:
     key = Key()
     collected: list[Any] = [
@@ -239,22 +211,6 @@ def test_weak_collections_are_as_they_are_then(pool: InterpreterPoolExecutor) ->
     assert copies[0][kept] == 1
     assert copies[1][1] is kept
     assert kept in copies[2]
-
-
-class Text(str):
-    __slots__ = ("note",)
-
-
-class Items(list[Any]): ...
-
-
-class Table(dict[Any, Any]):
-    def __init__(self, required: int) -> None:
-        super().__init__()
-        self.required = required
-
-    def __reduce__(self) -> Any:
-        return Table, (self.required,), None, None, iter(self.items())
 
 
 def test_subclasses_of_builtins_keep_type_and_attributes(pool: InterpreterPoolExecutor) -> None:
