@@ -376,6 +376,37 @@ def test_globals_that_share_a_list_or_a_closure_share_it_in_a_worker() -> None:
     assert done.stdout.splitlines() == ["[2, 4, 0, 2, [0], [0, 0]]", "['here', 1] 3"]
 
 
+def test_a_variable_that_a_closure_binds_anew_is_as_it_is_here_for_each_task(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    def counter() -> tuple[Callable[[], int], Callable[[], int], Callable[[], int]]:
+        count = 0
+
+        def increase() -> int:
+            nonlocal count
+            count += 1
+            return count
+
+        def call_it() -> int:
+            return increase()
+
+        def nested() -> int:
+            def inner() -> int:
+                nonlocal count
+                count += 1
+                return count
+
+            return inner()
+
+        return increase, call_it, nested
+
+    for function in counter():
+        assert [pool.submit(function).result() for _ in range(3)] == [1, 1, 1]
+    increase, *functions = counter()
+    increase()
+    assert [pool.submit(function).result() for function in functions * 2] == [2] * 4
+
+
 RECURSIVE = """
 import functools
 from interpool import InterpreterPoolExecutor

@@ -15,16 +15,17 @@ definition's key, so nothing has to be remembered of what a worker knows.
 """
 
 import builtins
+import dis
 import functools
 import itertools
 import marshal
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from interpool._inside import values
 from interpool._pickling import global_names_of, parcel
-from interpool._references import is_referable
+from interpool._references import Kept, is_referable
 
 type Definition = tuple[int, bytes]
 """A key (0: not to be kept) and the marshalled form that `values.build` reads."""
@@ -112,4 +113,38 @@ def define(callable_: Callable[..., Any]) -> Definition:
     form = marshal.dumps((values.BY_PICKLE, context, *segments))
     # An object with state is built anew for every task, as every argument is.
     keeps_state = not isinstance(callable_, (types.FunctionType, _CACHED, type))
-    return 0 if keeps_state else key_of(form), form
+    return 0 if keeps_state or _rebinds(callable_, set()) else key_of(form), form
+
+
+def _rebound_names(code: types.CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in {"STORE_DEREF", "DELETE_DEREF"}:
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from rebound_names_of(constant)
+
+
+# The variables of functions around it that a code object binds anew (`nonlocal`).
+rebound_names_of: Final = Kept[types.CodeType, frozenset[str]](
+    lambda code: frozenset(_rebound_names(code)).intersection(code.co_freevars)
+).of
+
+
+def _rebinds(function: Any, seen: set[int]) -> bool:
+    """Whether a function, or one in its closure, leaves other values in closures than it found.
+
+    The next task is to find them as they are here.
+    """
+    if type(function) is not types.FunctionType or id(function) in seen:
+        return False
+    seen.add(id(function))
+    if rebound_names_of(function.__code__):
+        return True
+    for cell in function.__closure__ or ():
+        try:
+            if _rebinds(cell.cell_contents, seen):
+                return True
+        except ValueError:  # not bound yet
+            continue
+    return False
