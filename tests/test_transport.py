@@ -3,6 +3,7 @@
 import _interpqueues
 import gc
 import marshal
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,8 +155,30 @@ def test_an_announcement_is_taken_back_when_a_task_comes_in_time(
         assert not _interpqueues.get_count(transport._sleepers)
     monkeypatch.setattr(channels, "put_token", put_token)
     transport.put(8, (b"next",))
-    transport.ring()  # a ring left over would be a worker awake for nothing, or asleep for ever
+    transport.ring()
     assert worker.next_message() == (8, b"next")
+
+
+def test_a_ring_that_another_worker_hears_is_not_waited_for(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker that has announced itself finds a task after all; main has rung for it meanwhile, and
+    # another worker, about to sleep, hears that.
+    worker = loop.Loop(0, 0, *transport.worker_ends)
+    put_token = channels.put_token
+
+    def announce(queue: int) -> None:
+        put_token(queue)
+        transport.put(7, (b"in time",))
+        transport.ring()
+        os.read(worker.bell, 1)
+
+    monkeypatch.setattr(channels, "put_token", announce)
+    taken: list[object] = []
+    thread = threading.Thread(target=lambda: taken.append(worker.next_message()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert taken == [(7, b"in time")]
 
 
 def test_a_worker_that_runs_dry_asks_for_more(gate: Gate, arrivals: Gate) -> None:

@@ -88,10 +88,10 @@ class Loop:
             channels.put_token(self.sleepers)
             item = self.take_task()
             if item is not None:
-                # Take the announcement back, or, if main has taken it, the ring that it sends for
-                # it: every announcement ends in exactly one of the two.
-                if not channels.take_token(self.sleepers):
-                    os.read(self.bell, 1)
+                # Take the announcement back. If main has taken it, its ring wakes somebody in vain.
+                # Nobody waits for it here: another worker, about to sleep, may hear it first, and
+                # this one would wait for ever with a task in its hands.
+                channels.take_token(self.sleepers)
                 return item
             os.read(self.bell, 1)
 
