@@ -123,3 +123,23 @@ class Hostile(Exception):  # noqa: N818
                 return _raise_in_main, (self.way,)
             case _:
                 return super().__reduce__()
+
+
+def _looped(length: int) -> Looped:
+    error = first = Looped(length)
+    for _ in range(length - 1):
+        error.__cause__ = Looped(length)
+        error = error.__cause__
+    error.__cause__ = first
+    return first
+
+
+class Looped(Exception):  # noqa: N818
+    """An exception that is loaded as one whose causes go round."""
+
+    def __reduce__(self) -> Any:
+        return _looped, self.args
+
+
+def raise_looped(length: int = 1) -> None:
+    raise Looped(length)

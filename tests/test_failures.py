@@ -192,6 +192,17 @@ def test_an_exception_keeps_its_notes_and_attributes(pool: InterpreterPoolExecut
     assert error.code == 7
 
 
+def test_causes_that_go_round_end(pool: InterpreterPoolExecutor) -> None:
+    error = pool.submit(hostile.raise_looped).exception(PATIENCE)
+    assert type(error) is hostile.Looped
+    assert type(error.__cause__) is ExecutionFailed
+    error = pool.submit(hostile.raise_looped, 2).exception(PATIENCE)
+    assert type(error) is hostile.Looped
+    cause = error.__cause__
+    assert type(cause) is hostile.Looped
+    assert type(cause.__cause__) is ExecutionFailed
+
+
 def test_recursion_without_end_is_an_error_like_others(pool: InterpreterPoolExecutor) -> None:
     error = pool.submit(eval, "(lambda f: f(f))(lambda f: f(f))").exception()
     assert isinstance(error, RecursionError)

@@ -152,8 +152,10 @@ def _get(error: BaseException, name: str) -> Any:
 
 def _end_with(error: BaseException, traceback: ExecutionFailed) -> None:
     """Put the worker's traceback at the end of an exception's causes, where it is printed first."""
-    while (cause := _get(error, "__cause__")) is not None:
-        error = cause
+    seen = {id(error)}
+    while (cause := _get(error, "__cause__")) is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        error = cause  # the last before they go round, if they do
     suppresses = _get(error, "__suppress_context__")
     _set(error, "__cause__", traceback)
     _set(error, "__suppress_context__", suppresses)
