@@ -7,10 +7,12 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support import run_program
+from interpool import InterpreterPoolExecutor
+from support import identity, run_program
 
 PROGRAM = """
 import abc, asyncio, collections, contextlib, dataclasses, datetime, enum, functools, json
@@ -573,3 +575,34 @@ def test_modules_that_only_the_script_finds(tmp_path: Path) -> None:
     done = run_program(script)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["8", "True", "6"]
+
+
+OF_NO_MODULE = """
+import enum
+RATE = 1
+class Base:
+    def of_base(self): return RATE
+class Rated(Base):
+    def rate(self): return RATE + self.of_base()
+class Way(enum.Enum):
+    ONE = enum.member(lambda: RATE)
+def use(): return Rated().rate(), RATE, Way.ONE.value()
+"""
+
+
+def test_methods_of_classes_of_no_module_see_globals_as_they_are() -> None:
+    def rates(*rated: Any) -> list[int]:
+        return [it.rate() for it in rated]
+
+    spaces: list[dict[str, Any]] = [{"__name__": "cell"}, {"__name__": "cell"}]
+    with InterpreterPoolExecutor(1) as pool:
+        for rate in (1, 2, 3):
+            for number, space in enumerate(spaces):
+                exec(OF_NO_MODULE, space) if rate == 1 else None  # noqa: S102 - as doctest does
+                space["RATE"] = rate + 10 * number
+            one, other = (space["Rated"]() for space in spaces)
+            assert pool.submit(spaces[0]["use"]).result() == (2 * rate, rate, rate)
+            assert pool.submit(one.rate).result() == 2 * rate
+            assert pool.submit(rates, one, other).result() == [2 * rate, 2 * rate + 20]
+            assert pool.submit(rates, other, one).result() == [2 * rate + 20, 2 * rate]
+            assert type(pool.submit(identity, one).result()) is type(one)

@@ -12,6 +12,7 @@ import dataclasses
 import dis
 import enum
 import io
+import itertools
 import marshal
 import pickle
 import sys
@@ -275,17 +276,26 @@ class Encoder:
             return known.pickles
         outer, self._uses = self._uses, []
         skeleton = self.pickle(_classes.skeleton_of(cls))
+        makings, self._uses = self._uses, []
         body = self.pickle(_classes.contents_of(cls), cls=cls)
-        uses, self._uses = self._uses, outer
-        if fingerprint and not any(self._is_of_no_module(use()) for use, _ in uses):
+        fillings, self._uses = self._uses, outer
+        uses = makings + fillings
+        # Globals that go by a token of this parcel are new there each time, and what is the same
+        # bytes as before would keep the old ones.
+        if self._any_of_no_module(makings):
+            skeleton += _mark()
+        if self._any_of_no_module(fillings):
+            body += _mark()
+        elif fingerprint and not self._any_of_no_module(makings):
             gone = ref(cls, lambda _: _known_classes.pop(token, None))
             _known_classes[token] = _KnownClass(gone, fingerprint, (skeleton, body), uses)
         return skeleton, body
 
-    def _is_of_no_module(self, used: Any) -> bool:
-        """Whether it is a function whose globals go by a token of this parcel alone."""
-        token = isinstance(used, types.FunctionType) and self.token_of(used.__globals__)
-        return isinstance(token, int) and token < 0
+    def _any_of_no_module(self, uses: Iterable[_Use]) -> bool:
+        """Whether a function is among them whose globals go by a token of this parcel alone."""
+        functions = (it for use, _ in uses if isinstance(it := use(), types.FunctionType))
+        tokens = (self.token_of(it.__globals__) for it in functions)
+        return any(isinstance(token, int) and token < 0 for token in tokens)
 
 
 type _Use = tuple[ref[Any], Callable[[Encoder, Any], object]]
@@ -303,6 +313,12 @@ class _KnownClass:
 
 
 _known_classes: Final[dict[int, _KnownClass]] = {}  # by token
+_marks: Final = itertools.count()
+
+
+def _mark() -> bytes:
+    """What follows the end of a pickle is not read, and makes it another one."""
+    return next(_marks).to_bytes(8)
 
 
 def _groups(units: Sequence[tuple[_Space, str, Memo]]) -> Iterable[list[Any]]:
