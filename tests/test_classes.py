@@ -3,6 +3,7 @@
 One program defines and tries them all, as a person's script would; each check is a test here.
 """
 
+import gc
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from interpool import InterpreterPoolExecutor
+from interpool._inside import values
 from support import identity, run_program
 
 PROGRAM = """
@@ -575,6 +577,27 @@ def test_modules_that_only_the_script_finds(tmp_path: Path) -> None:
     done = run_program(script)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["8", "True", "6"]
+
+
+def test_more_classes_than_are_kept_go_in_one_parcel() -> None:
+    class Collecting:
+        """What is loaded first, and drops the classes that nobody holds."""
+
+        def __reduce__(self) -> Any:
+            return gc.collect, ()
+
+    def total(_: object, classes: list[Any]) -> int:
+        return sum(it().number for it in classes)
+
+    def instances(classes: list[Any]) -> list[Any]:
+        return [it() for it in classes]
+
+    with InterpreterPoolExecutor(1) as pool:
+        for count in (20, values.CLASSES_KEPT + 20, values.CLASSES_KEPT + 50, 10):
+            classes = [type(f"C{n}", (), {"number": n}) for n in range(count)]
+            for _ in range(2):
+                assert pool.submit(total, Collecting(), classes).result() == sum(range(count))
+            assert list(map(type, pool.submit(instances, classes).result())) == classes
 
 
 OF_NO_MODULE = """

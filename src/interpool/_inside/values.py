@@ -395,6 +395,7 @@ def _receive_classes(classes: Classes) -> None:
         if cls is None or skeleton != old_skeleton:
             _unmade[token] = skeleton
         elif body == old_body:
+            _definitions[token] = _definitions.pop(token)  # the last to be dropped
             continue
         changed.append((token, skeleton, body))
     while _unmade:
@@ -408,9 +409,10 @@ def _receive_classes(classes: Classes) -> None:
         for name in gone:
             type.__delattr__(cls, name)
         fill_class(cls, attributes, extras)
-        if len(_definitions) >= CLASSES_KEPT:
-            del _definitions[next(iter(_definitions))]
         _definitions[token] = cls, skeleton, body, frozenset(attributes)
+    # Never one of those that were received: what comes next refers to them.
+    while len(_definitions) > max(CLASSES_KEPT, len(classes)):
+        del _definitions[next(iter(_definitions))]
     _made.clear()
 
 
