@@ -58,6 +58,22 @@ def test_an_argument_that_cannot_be_pickled_is_named(
     assert raised.value.__cause__ is not None
 
 
+def test_what_was_refused_and_can_be_sent_a_moment_later_says_why(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    class Fickle:
+        times = 0
+
+        def __reduce__(self) -> Any:
+            Fickle.times += 1
+            if Fickle.times == 1:
+                raise ValueError("not now")
+            return object, ()
+
+    with pytest.raises(TransferError, match=r"the arguments of identity.*ValueError: not now"):
+        pool.submit(identity, Fickle()).result()
+
+
 def test_a_keyword_argument_that_cannot_be_pickled_is_named(pool: InterpreterPoolExecutor) -> None:
     def task(*, sink: Any) -> None: ...
 

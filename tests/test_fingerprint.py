@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import functools
 import gc
+import itertools
 import sys
 import types
 import weakref
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, _classes
+from interpool import InterpreterPoolExecutor, _classes, _fingerprint
 from interpool._fingerprint import fingerprint_of, is_same
+from interpool._inside import values
 from interpool._pickling import parcel
 
 
@@ -197,3 +199,39 @@ def helper(): return -FACTOR
             assert pool.submit(lambda it: it.both(), space["Scales"]()).result() == (6, -2)
     finally:
         del sys.modules["by_hand"]
+
+
+def test_a_class_that_another_thread_adds_to_meanwhile_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cls = make_class()
+    marks_of, skeleton_of = _fingerprint._marks_of, _classes._extras_of
+    numbers = itertools.count()
+
+    def add() -> None:
+        setattr(cls, f"added_{next(numbers)}", 1)
+
+    def marks_and_add(value: Any) -> Iterator[object]:
+        add()
+        return marks_of(value)
+
+    def extras_and_add(it: type) -> Iterator[tuple[str, Any]]:
+        add()
+        return skeleton_of(it)
+
+    monkeypatch.setattr(_fingerprint, "_marks_of", marks_and_add)
+    monkeypatch.setattr(_classes, "_extras_of", extras_and_add)
+    parcel(cls(1))
+    assert next(numbers) > 1
+
+
+def test_two_threads_give_a_class_one_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    token_of = values.token_of
+
+    def token_of_under_the_lock(obj: object) -> int | None:
+        assert values._giving._is_owned()  # type: ignore[attr-defined]
+        return token_of(obj)
+
+    monkeypatch.setattr(values, "token_of", token_of_under_the_lock)
+    cls = make_class()
+    assert values.token_for(cls) == values.token_for(cls)

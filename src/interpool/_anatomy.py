@@ -82,14 +82,15 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[Part]:
         *(function.__kwdefaults__ or {}).items(),
     ):
         yield f", default of {name!r}", value
-    yield from ((f".{name}", value) for name, value in vars(function).items())
+    yield from ((f".{name}", value) for name, value in vars(function).copy().items())
 
 
 def _parts_of_class(cls: type) -> Iterator[Part]:
     if is_referable(cls) or not _classes.is_made_here(cls):
         return
     yield from ((f", base {base.__name__!r}", base) for base in cls.__bases__)
-    yield from ((f".{name}", value) for name, value in vars(cls).items() if name not in _OF_CLASSES)
+    own = vars(cls).copy()
+    yield from ((f".{name}", value) for name, value in own.items() if name not in _OF_CLASSES)
 
 
 _OF_CLASSES: Final = frozenset({"__dict__", "__weakref__", "_abc_impl", "__annotate_func__"})
@@ -144,10 +145,13 @@ def _first_that_fails(parts: Sequence[Part], test: Callable[[Any], Any]) -> Part
     return parts[0] if parts and test(parts[0][1]) else None
 
 
-def find_culprit(obj: Any, place: str, *, of: str = "", homeward: bool = False) -> Culprit:
+def find_culprit(
+    error: BaseException, obj: Any, place: str, *, of: str = "", homeward: bool = False
+) -> Culprit:
     """Find the innermost part of an object that cannot be sent.
 
     Args:
+        error: what sending it raised: the reason, if every part can be sent now and by itself.
         obj: an object that cannot be sent.
         place: what it is called, such as `argument 2`.
         of: what stands behind the path, such as ` of train`.
@@ -157,7 +161,7 @@ def find_culprit(obj: Any, place: str, *, of: str = "", homeward: bool = False) 
     def test(value: Any) -> Exception | None:
         return _failure_of(value, homeward=homeward)
 
-    error = test(obj) or ValueError("it cannot be sent together with the others")
+    error = test(obj) or error
     path = ""
     seen = {id(obj)}
     while (found := refused_part(obj, error, seen, test)) is not None:
@@ -170,7 +174,7 @@ def find_culprit(obj: Any, place: str, *, of: str = "", homeward: bool = False) 
 
 
 def refused_part(
-    obj: Any, error: Exception, seen: Collection[int], test: Callable[[Any], Any]
+    obj: Any, error: BaseException, seen: Collection[int], test: Callable[[Any], Any]
 ) -> Part | None:
     """Find the first part that keeps an object from being sent; None if it is the object itself.
 
@@ -207,7 +211,7 @@ def refusal(error: Exception, obj: Any, place: str, stage: str, *, of: str = "")
         of: what stands behind the path, such as ` of train`.
     """
     try:
-        culprit = find_culprit(obj, place, of=of)
+        culprit = find_culprit(error, obj, place, of=of)
     except Exception:  # an object that does not like to be looked at
         culprit = f"{place}{of}", type_name(obj), "", reason_of(error), ""
     return TransferError.of(stage, *culprit)
@@ -223,7 +227,7 @@ def type_name(obj: object) -> str:
     )
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return an exception in one line."""
     try:
         return f"{type(error).__name__}: {error}"

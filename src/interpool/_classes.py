@@ -69,8 +69,9 @@ def check(cls: type) -> None:
 
 def skeleton_of(cls: type) -> tuple[Any, ...]:
     """The arguments of `values.make_class`."""
-    own = vars(cls)
-    namespace = {name: own[name] for name in ("__module__", "__orig_bases__") if name in own}
+    own = vars(cls).copy()  # other threads may add to it
+    copied = "__module__", "__orig_bases__"
+    namespace: dict[str, Any] = {name: own[name] for name in copied if name in own}
     namespace["__qualname__"] = cls.__qualname__
     namespace["__doc__"] = own.get("__doc__")
     if "__slots__" in own:
@@ -102,7 +103,7 @@ def _made_of(cls: Any, member: Any) -> tuple[tuple[Any, ...], Any]:
 
 def contents_of(cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arguments of `values.fill_class` beside the class."""
-    own = vars(cls)
+    own = vars(cls).copy()
     extras = dict(_extras_of(cls))
     is_enum = isinstance(cls, enum.EnumType)
     members = cls._member_map_ if is_enum else {}  # type: ignore[attr-defined]
@@ -125,7 +126,7 @@ def _extras_of(cls: type) -> Iterator[tuple[str, Any]]:
         yield "annotate", Annotate(annotate)
     if isinstance(cls, enum.EnumType):
         states = {
-            name: {key: it for key, it in vars(member).items() if key not in _MADE_BY_MEMBER}
+            name: {key: it for key, it in vars(member).copy().items() if key not in _MADE_BY_MEMBER}
             for name, member in cls._member_map_.items()
         }
         yield "members", {name: state for name, state in states.items() if state}

@@ -68,7 +68,7 @@ def _marks_of_class(cls: Any) -> Iterator[object]:
         made |= _MADE_WITH_ENUM
         members = cls._member_map_
         for member in members.values():
-            for name, value in vars(member).items():
+            for name, value in vars(member).copy().items():
                 yield name
                 yield from _marks_of(value)
     elif isinstance(cls, abc.ABCMeta):
@@ -76,7 +76,7 @@ def _marks_of_class(cls: Any) -> Iterator[object]:
 
         if _abc._get_dump(cls)[0]:  # classes registered with it, of which there may be more soon
             raise _NoneFoundError
-    for name, value in vars(cls).items():
+    for name, value in vars(cls).copy().items():  # other threads may add to it
         yield name
         if name not in made and name not in members and not isinstance(value, _DESCRIPTORS):
             yield from _marks_of(value)
@@ -117,7 +117,7 @@ def _marks_of_function(function: types.FunctionType) -> Iterator[object]:
     annotate: Any = function.__annotate__
     yield annotate and ref(annotate)
     yield from _marks_of(function.__defaults__)
-    for named in (function.__kwdefaults__ or {}, vars(function)):
+    for named in (dict(function.__kwdefaults__ or {}), vars(function).copy()):
         yield len(named)
         for name, part in named.items():
             yield name

@@ -445,7 +445,7 @@ class _Pickler(pickle.Pickler):
         if is_referable(cached):
             return NotImplemented
         function = cached.__wrapped__
-        attributes = dict(vars(cached))
+        attributes = vars(cached).copy()
         for own in ("__wrapped__", "cache_parameters"):
             attributes.pop(own, None)
         if type(function) is not types.FunctionType:
@@ -469,7 +469,7 @@ class _Pickler(pickle.Pickler):
             )
             if value != default
         }
-        attributes |= vars(function)
+        attributes |= vars(function).copy()
         annotate: Any = function.__annotate__
         if type(annotate) is types.FunctionType:
             attributes["__annotate__"] = _reducers.Annotate(annotate)

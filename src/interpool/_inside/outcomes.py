@@ -193,7 +193,7 @@ def _refusal(error: BaseException, value: object) -> tuple[int, Any]:
     try:
         from interpool._anatomy import find_culprit
 
-        culprit = find_culprit(value, "the result", homeward=True)
+        culprit = find_culprit(error, value, "the result", homeward=True)
     except BaseException:  # the error itself says enough
         culprit = None
     return channels.FAILED, describe(error, "result", culprit)

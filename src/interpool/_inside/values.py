@@ -63,6 +63,7 @@ CLASSES_KEPT = 512
 _numbers = itertools.count(int.from_bytes(os.urandom(5)) << 24 | 1)
 _tokens: dict[int, tuple[_weakref.ref[Any], int]] = {}  # by the identity of the object
 _objects: dict[int, _weakref.ref[Any]] = {}  # by token
+_giving = _thread.RLock()  # two threads that send a class at once give it one token
 
 
 def token_of(obj: object) -> int | None:
@@ -73,7 +74,8 @@ def token_of(obj: object) -> int | None:
 
 def token_for(obj: object) -> int:
     """Return the token of a module or class, giving it one if it has none."""
-    return token_of(obj) or register(obj, next(_numbers))
+    with _giving:
+        return token_of(obj) or register(obj, next(_numbers))
 
 
 def register(obj: object, token: int) -> int:
