@@ -3,10 +3,13 @@
 One program defines and tries them all, as a person's script would; each check is a test here.
 """
 
+import dataclasses
 import gc
 import json
+import os
 import re
 import subprocess
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 
 from interpool import InterpreterPoolExecutor
 from interpool._inside import values
-from support import identity, run_program
+from support import PATIENCE, Gate, identity, pass_through, run_program
 
 PROGRAM = """
 import abc, asyncio, collections, contextlib, dataclasses, datetime, enum, functools, json
@@ -577,6 +580,63 @@ def test_modules_that_only_the_script_finds(tmp_path: Path) -> None:
     done = run_program(script)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["8", "True", "6"]
+
+
+def test_a_class_that_nobody_holds_is_there_when_its_instances_come_home(
+    arrivals: Gate, gate: Gate
+) -> None:
+    def make(number: int) -> Any:
+        @dataclasses.dataclass
+        class Row:
+            n: int
+
+        class BadError(Exception): ...
+
+        def task(entry: int, fd: int) -> Any:
+            os.write(entry, b".")
+            os.read(fd, 1)
+            if number < 0:
+                raise BadError(number)
+            return Row(number)
+
+        return task, Row(number)
+
+    ends = arrivals.entry, gate.exit
+    with InterpreterPoolExecutor(1) as pool:
+        good, bad = pool.submit(make(1)[0], *ends), pool.submit(make(-2)[0], *ends)
+        waits = [pool.submit(pass_through, gate.exit, make(n)[1]) for n in range(9)]
+        mapped = pool.map(make(4)[0], *([end] * 3 for end in ends))
+        chunks = pool.map(make(-5)[0], *([end] * 3 for end in ends), chunksize=3)
+        gc.collect()
+        gate.open(2 + 9 + 3 + 3)
+        assert repr(good.result(PATIENCE)).endswith("Row(n=1)")
+        assert type(bad.exception(PATIENCE)).__name__ == "BadError"
+        assert [wait.result(PATIENCE).n for wait in waits] == list(range(9))
+        assert [row.n for row in mapped] == [4, 4, 4]
+        with pytest.raises(Exception, match="-5") as raised:
+            next(chunks)
+        assert raised.type.__name__ == "BadError"
+
+
+@pytest.mark.parametrize("way", ["answered", "cancelled"])
+def test_a_class_is_kept_no_longer_than_its_task(way: str, gate: Gate) -> None:
+    class Row: ...
+
+    gone = weakref.ref(Row)
+    with InterpreterPoolExecutor(1) as pool:
+        if way == "cancelled":
+            pool.submit(pass_through, gate.exit, 0)
+        future = pool.submit(isinstance, Row(), Row)
+        del Row
+        if way == "cancelled":
+            assert future.cancel()
+            gate.open()
+        else:
+            assert future.result(PATIENCE)
+        # The pool's thread may have a last word to say after a future's end.
+        pool.shutdown()
+        gc.collect()
+        assert gone() is None
 
 
 def test_more_classes_than_are_kept_go_in_one_parcel() -> None:

@@ -161,6 +161,7 @@ def test_a_member_of_an_enumeration_that_changes_is_noticed() -> None:
 def test_a_class_that_is_the_same_is_not_pickled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     cls = make_class()
     first = parcel(cls(1))
+    assert cls in first[2]
     monkeypatch.setattr(_classes, "contents_of", None)
     assert parcel(cls(1)) == first
     monkeypatch.undo()

@@ -261,7 +261,7 @@ def test_a_function_that_is_gone_in_the_worker_says_so(pool: InterpreterPoolExec
 
 def test_pickles_name_what_runs_inside_by_its_flat_name() -> None:
     # A dotted name would make every worker import the whole package (50 ms).
-    _, (data,) = parcel(lambda: math.pi)
+    _, (data,), _ = parcel(lambda: math.pi)
     assert b"_interpool_values" in data
     assert b"interpool._inside" not in data
 

@@ -11,25 +11,33 @@ import marshal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from interpool import _functions
 from interpool._errors import TransferError
 from interpool._failures import Failure
 from interpool._inside import channels, outcomes, values
-from interpool._pickling import parcel
+from interpool._pickling import Keeps, parcel
 
 _is_plain_set: Final = values.PLAIN_TYPES.issuperset
+
+
+class Request(NamedTuple):
+    """A message, and what must not go before its answer is loaded."""
+
+    message: outcomes.Message
+    keeps: Keeps
 
 
 class Call:
     """A function ready to be sent with any arguments: described once, for one `submit` or `map`."""
 
-    __slots__ = ("definition", "name")
+    __slots__ = ("definition", "keeps", "name")
 
-    def __init__(self, name: str, definition: _functions.Definition) -> None:
+    def __init__(self, name: str, definition: _functions.Definition, keeps: Keeps = ()) -> None:
         self.name = name
         self.definition = definition
+        self.keeps = keeps
 
     @classmethod
     def of(cls, fn: Callable[..., Any]) -> Call:
@@ -40,13 +48,13 @@ class Call:
         """
         name = _name_of(fn)
         try:
-            return cls(name, _functions.define(fn))
+            return cls(name, *_functions.define(fn))
         except Exception as error:
             from interpool import _anatomy
 
             raise _anatomy.refusal(error, fn, f"the function {name}", "function") from error
 
-    def message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> outcomes.Message:
+    def message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         """The message that asks for `fn(*args, **kwargs)`.
 
         Raises:
@@ -59,12 +67,12 @@ class Call:
         if _is_plain_set(kinds) and _is_plain_set(map(type, kwargs)):
             return self._message(outcomes.CALL_PLAIN, (args, kwargs), apart)
         try:
-            context, segments = parcel((args, kwargs))
+            context, segments, keeps = parcel((args, kwargs))
         except Exception as error:
             raise self._explain(error, args, kwargs) from error
-        return self._message(outcomes.CALL_PICKLED, segments, apart, context)
+        return self._message(outcomes.CALL_PICKLED, segments, apart, context, keeps)
 
-    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> outcomes.Message:
+    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> Request:
         """The message that asks for `[fn(*args) for args in items]`.
 
         Raises:
@@ -73,12 +81,12 @@ class Call:
         if all(_is_plain_set(map(type, args)) for args in items):
             return self._message(outcomes.EACH_PLAIN, list(items))
         try:
-            context, segments = parcel(list(items))
+            context, segments, keeps = parcel(list(items))
         except Exception as error:
             for args in items:  # the first item that fails alone is the culprit
                 self.message(args, {})
             raise self._explain(error, (), {}) from error
-        return self._message(outcomes.EACH_PICKLED, segments, context=context)
+        return self._message(outcomes.EACH_PICKLED, segments, context=context, keeps=keeps)
 
     def _message(
         self,
@@ -86,13 +94,14 @@ class Call:
         payload: Any,
         apart: Mapping[int | str, Any] = MappingProxyType({}),
         context: values.Context = values.NO_CONTEXT,
-    ) -> outcomes.Message:
+        keeps: Keeps = (),
+    ) -> Request:
         large = list(apart.values())
         if kind in _PICKLED and (len(payload) > 1 or len(payload[0]) >= channels.APART):
             large += payload
             payload = None
         head = marshal.dumps((*self.definition, kind, payload, tuple(apart), context))
-        return head, *large
+        return Request((head, *large), self.keeps + keeps)
 
     def _explain(
         self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -158,22 +167,28 @@ def load_result(payload: tuple[Any, ...], name: str) -> Any:
 
 
 class Chunk:
-    """The outcomes of a chunk's items, in order."""
+    """The outcomes of a chunk's items, in order, up to the first that failed."""
 
-    __slots__ = ("_failures", "_name", "_values")
+    __slots__ = ("_error", "_failed", "_values")
 
     def __init__(self, found: list[Any], failures: Mapping[int, Any], name: str) -> None:
-        self._name = name
         self._values = found
-        self._failures = failures
+        # Loaded now, while its class is kept; whoever takes it asks for no more.
+        self._failed = min(failures, default=None)
+        self._error: BaseException | None = None
+        if self._failed is not None:
+            self._error = Failure.from_frame(failures[self._failed]).as_exception(name)
 
     def __len__(self) -> int:
         return len(self._values)
 
     def take(self, index: int) -> Any:
         """The value of an item, given away: it is kept here no longer; or its exception raised."""
-        if index in self._failures:
-            raise Failure.from_frame(self._failures[index]).as_exception(self._name)
+        if index == self._failed and self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # whose traceback refers to this chunk
         value, self._values[index] = self._values[index], None
         return value
 

@@ -106,6 +106,8 @@ def _end(outcome: Outcome) -> None:
             future.set_exception(error)
         else:
             future.set_result(value)
+        finally:
+            future._keeps = ()
 
 
 def _value(kind: int, payload: Any, name: str) -> Any:

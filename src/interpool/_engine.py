@@ -35,6 +35,7 @@ from typing import Any, Final
 
 from interpool import _environment, _lifetime
 from interpool._callbacks import Callback
+from interpool._codec import Request
 from interpool._collector import Collector
 from interpool._failures import LOST, Failure
 from interpool._future import Future, Stage
@@ -86,7 +87,7 @@ class Engine:
         if self._refusal is not None:
             raise RuntimeError(self._refusal)
 
-    def submit(self, message: Message, name: str) -> Future[Any]:
+    def submit(self, request: Request, name: str) -> Future[Any]:
         """Take a task; `name` is its function's.
 
         Raises:
@@ -96,7 +97,7 @@ class Engine:
         environment: bytes | None = _environment.snapshot()
         if environment is self._settings.environment:
             environment = None  # which every worker has
-        future = Future[Any](self, (environment, *message), name)
+        future = Future[Any](self, (environment, *request.message), name, request.keeps)
         with Deferred(), self._lock:
             self.check_open()
             transport = self._transport or self._open()

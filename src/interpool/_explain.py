@@ -245,7 +245,7 @@ def _size_of(obj: Any) -> int:
     Raises:
         Exception: whatever pickling it raises.
     """
-    context, segments = _pickling.parcel(obj)
+    context, segments, _ = _pickling.parcel(obj)
     nbytes = sum(map(len, segments))
     return nbytes + (len(marshal.dumps(context)) if context != values.NO_CONTEXT else 0)
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from interpool._inside import values
-from interpool._pickling import global_names_of, parcel
+from interpool._pickling import Keeps, global_names_of, parcel
 from interpool._references import Kept, is_referable
 
 type Definition = tuple[int, bytes]
@@ -97,23 +97,23 @@ def _code_form(function: types.FunctionType) -> bytes:
     return marshal.dumps((values.BY_CODE, *parts))
 
 
-def define(callable_: Callable[..., Any]) -> Definition:
-    """Describe a callable to workers.
+def define(callable_: Callable[..., Any]) -> tuple[Definition, Keeps]:
+    """Describe a callable to workers; return what has to be kept for it, too.
 
     Raises:
         Exception: whatever pickling it raises.
     """
     if type(callable_) in _REFERABLE and is_referable(callable_):
         form = marshal.dumps((values.BY_REFERENCE, callable_.__module__, callable_.__qualname__))
-        return key_of(form), form
+        return (key_of(form), form), ()
     if type(callable_) is types.FunctionType and _is_self_contained(callable_):
         form = _code_form(callable_)
-        return key_of(form), form
-    context, segments = parcel(callable_)
+        return (key_of(form), form), ()
+    context, segments, keeps = parcel(callable_)
     form = marshal.dumps((values.BY_PICKLE, context, *segments))
     # An object with state is built anew for every task, as every argument is.
     keeps_state = not isinstance(callable_, (types.FunctionType, _CACHED, type))
-    return 0 if keeps_state or _rebinds(callable_, set()) else key_of(form), form
+    return (0 if keeps_state or _rebinds(callable_, set()) else key_of(form), form), keeps
 
 
 def _rebound_names(code: types.CodeType) -> Iterator[str]:

@@ -10,6 +10,7 @@ from interpool._interrupts import Deferred
 if TYPE_CHECKING:
     from interpool._engine import Engine
     from interpool._inside.outcomes import Message
+    from interpool._pickling import Keeps
 
 
 class Stage(enum.Enum):
@@ -32,12 +33,15 @@ class Future[T](concurrent.futures.Future[T]):
     .. versionadded:: 0.1
     """
 
-    def __init__(self, engine: Engine, message: Message | None, name: str) -> None:
+    def __init__(
+        self, engine: Engine, message: Message | None, name: str, keeps: Keeps = ()
+    ) -> None:
         super().__init__()
         self._name = name  # the function's, for errors
         self._engine = engine
         self._stage = Stage.WAITING
         self._message = message  # dropped when it is sent
+        self._keeps = keeps  # until it has ended: its result may be of a class that nobody holds
         self._position = 0  # in the task queue, once sent
 
     def cancel(self) -> bool:
@@ -52,6 +56,7 @@ class Future[T](concurrent.futures.Future[T]):
     def settle_withdrawn(self) -> None:
         """Tell waiters and callbacks of a task that the engine has withdrawn."""
         super().cancel()
+        self._keeps = ()
         # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
         self.set_running_or_notify_cancel()
 

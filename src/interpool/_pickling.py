@@ -33,8 +33,11 @@ from interpool._references import (
     names_of,
 )
 
-type Parcel = tuple[values.Context, list[bytes]]
-"""A context, and a pickle: its stream, then its large buffers."""
+type Keeps = tuple[object, ...]
+"""Classes and modules that went by a token: to live until what may name them has come back."""
+
+type Parcel = tuple[values.Context, list[bytes], Keeps]
+"""A context; a pickle: its stream, then its large buffers; and what has to be kept for it."""
 
 type Memo = dict[int, tuple[int, Any]]
 """What a pickler has met, by identity."""
@@ -110,8 +113,8 @@ class Encoder:
     def __init__(self, *, homeward: bool = False) -> None:
         self.homeward = homeward
         self.classes: dict[int, tuple[int, bytes, bytes]] = {}
-        # The classes that go by value, held: what comes back names them by their tokens.
-        self.held: dict[int, type] = {}
+        # What has a token of this interpreter, held: what comes back names it by that.
+        self.held: dict[int, object] = {}
         self._spaces: dict[int, _Space] = {}
         self._tokens: dict[int, int | str] = {}  # by the identity of a globals dict
         self._pending: list[tuple[_Space, str]] = []
@@ -199,6 +202,8 @@ class Encoder:
         if is_module and (is_of_stdlib(name) or (self.homeward and is_importable(name))):
             return name
         token = values.token_for(module) if is_module else -1 - len(self._tokens)
+        if is_module:
+            self.held[token] = module
         self._spaces[token] = _Space(name, namespace)
         return token
 
@@ -616,7 +621,7 @@ def parcel(obj: object, *, homeward: bool = False) -> Parcel:
     context = encoder.context()
     if type(obj) in _FUNCTIONS and (place := encoder.sent_as(obj)) is not None:
         segments = [pickle.dumps(_Global(*place), 5)]  # it calls itself, and must be itself
-    return context, segments
+    return context, segments, tuple(encoder.held.values())
 
 
 _FUNCTIONS: Final = frozenset({types.FunctionType, _reducers.CACHED})

@@ -16,10 +16,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _inside
 from interpool._inside import channels, loop, outcomes
+
+if TYPE_CHECKING:
+    from interpool._codec import Request
 
 type Report = Callable[[int, int, Any], None]
 
@@ -83,7 +86,7 @@ class Settings:
     name_prefix: str
     environment: bytes  # `_environment.snapshot`, as it was when the pool was made
     preload: tuple[str, ...]
-    initializer: outcomes.Message | None  # a message, encoded when the pool was made
+    initializer: Request | None  # encoded when the pool was made
 
 
 class Worker:
@@ -140,7 +143,7 @@ class Worker:
                     self._thread.name,
                     settings.environment,
                     settings.preload,
-                    settings.initializer,
+                    settings.initializer and settings.initializer.message,
                 )
             ),
         }

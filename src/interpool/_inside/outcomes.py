@@ -169,7 +169,7 @@ def encode(value: object) -> tuple[Any, ...]:
             from interpool._pickling import parcel
         except Exception:  # this package cannot be imported here
             raise error from None
-    context, segments = parcel(value, homeward=True)
+    context, segments, _ = parcel(value, homeward=True)
     return context, *segments
 
 
