@@ -6,6 +6,7 @@ import string
 import sys
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -439,3 +440,47 @@ def test_a_function_that_calls_itself_is_itself_in_a_worker() -> None:
 @pytest.mark.parametrize("value", [type(None), type(...), int | None, list[int], int])
 def test_types_as_arguments(pool: InterpreterPoolExecutor, value: Any) -> None:
     assert pool.submit(lambda x: [x], value).result() == [value]
+
+
+WHILE_IMPORTED = """
+from interpool import InterpreterPoolExecutor
+print("begins", __name__)
+class C: ...
+def make(): return C()
+with InterpreterPoolExecutor(1) as pool:
+    print(type(pool.submit(make).result(60)) is C, type(pool.submit(C).result(60)) is C)
+    import package
+    print(pool.submit(lambda: package.name).exception(60))
+"""
+
+
+def test_a_module_that_uses_a_pool_while_it_is_imported_is_not_imported_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("import package.within\nname = 1\n")
+    (tmp_path / "package" / "within.py").write_text(WHILE_IMPORTED)
+    done = run_program(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import package; print(package.name)"
+    )
+    assert done.stderr == ""
+    first, classes, refusal, last = done.stdout.splitlines()
+    assert (first, classes, last) == ("begins package.within", "True True", "1")
+    assert "'package', which is still being imported here" in refusal
+
+
+def test_a_module_in_a_working_directory_that_was_left_goes_by_value(tmp_path: Path) -> None:
+    (tmp_path / "beside_me.py").write_text("FACTOR = 2\ndef double(n): return n * FACTOR\n")
+    source = f"""
+import os
+from interpool import InterpreterPoolExecutor
+os.chdir({str(tmp_path)!r})
+import beside_me
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.submit(beside_me.double, 1).result(60))
+with InterpreterPoolExecutor(1) as pool:
+    os.chdir("/")
+    print(pool.submit(beside_me.double, 2).result(60))
+"""
+    done = run_program(source)
+    assert (done.stderr, done.stdout) == ("", "2\n4\n")

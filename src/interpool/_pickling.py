@@ -26,6 +26,7 @@ from interpool import _classes, _fingerprint, _reducers
 from interpool._inside import values
 from interpool._references import (
     Kept,
+    is_being_imported,
     is_found,
     is_importable,
     is_of_stdlib,
@@ -381,6 +382,8 @@ def reduce_module(module: types.ModuleType, mentioned: Iterable[str] = ()) -> Re
     for name in names:
         if not is_importable(name):
             message = f"a worker cannot import the module {name!r}"
+            if is_being_imported(name):
+                message += ", which is still being imported here and would begin anew"
             raise pickle.PicklingError(message)
     return values.import_module, tuple(names)
 

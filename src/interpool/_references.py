@@ -1,6 +1,7 @@
 """What a worker can find by itself: modules that it can import, and what they hold by name."""
 
 import functools
+import os
 import sys
 import types
 import weakref
@@ -17,20 +18,44 @@ def is_importable(name: str) -> bool:
     """Whether a worker can import the loaded module of that name.
 
     A module that was made by hand, or by a loader that workers do not have, is in `sys.modules` and
-    nowhere else. `__main__` is never imported: its code is sent, not run again.
+    nowhere else. `__main__` is never imported: its code is sent, not run again. Nor is a module
+    that is being imported: it uses a pool meanwhile, and would do so again in each worker, whose
+    workers would; and what came back by its name would wait here for its import, which waits.
     """
     if name in _FLAT_NAMES:
         return True  # every worker has them from its first moment
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
-    if spec is None or name in _MAINS:
+    if spec is None or name in _MAINS or is_being_imported(name):
         return False
-    return _is_found(name, spec.origin, tuple(map(str, sys.path)))
+    path = tuple(map(str, sys.path))
+    folder = _working_directory() if "" in path else ""
+    return _is_found(name, spec.origin, path, folder)
+
+
+def is_being_imported(name: str) -> bool:
+    """Whether a module's code, or that of a package that it is in, is still running."""
+    while name:
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if getattr(spec, "_initializing", False) is True:
+            return True
+        name, _, _ = name.rpartition(".")
+    return False
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - of each object that is sent
+    except OSError:  # it has been removed
+        return ""
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_found(name: str, origin: str | None, _path: tuple[str, ...]) -> bool:
-    """Whether the finders find a module anew, in the same place. `_path` is there for the cache."""
+def _is_found(name: str, origin: str | None, _path: tuple[str, ...], _folder: str) -> bool:
+    """Whether the finders find a module anew, in the same place.
+
+    `_path` and the working directory, if it is searched, are there for the cache.
+    """
     if origin in {"built-in", "frozen"}:
         return True
     parent, _, _ = name.rpartition(".")
