@@ -143,3 +143,21 @@ class Looped(Exception):  # noqa: N818
 
 def raise_looped(length: int = 1) -> None:
     raise Looped(length)
+
+
+class Fussy:
+    """Is pickled here and in workers, and loaded only where it was made."""
+
+    def __init__(self) -> None:
+        import _interpreters
+
+        self.home = _interpreters.get_current()[0]
+
+    def __call__(self) -> None: ...
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import _interpreters
+
+        if _interpreters.get_current()[0] != state["home"]:
+            raise ValueError("not in this interpreter")
+        vars(self).update(state)

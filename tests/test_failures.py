@@ -117,7 +117,7 @@ def test_an_argument_that_fails_to_load_says_so(
     pool: InterpreterPoolExecutor, error: BaseException
 ) -> None:
     culprit = hostile.RaisesWhenLoaded(error)
-    with pytest.raises(TransferError, match="Cannot rebuild the arguments of identity") as raised:
+    with pytest.raises(TransferError, match="Cannot rebuild argument 1 of identity") as raised:
         pool.submit(identity, culprit).result()
     assert type(error).__name__ in str(raised.value)
     cause = raised.value.__cause__
@@ -142,7 +142,7 @@ def test_a_result_that_cannot_be_sent_says_so(pool: InterpreterPoolExecutor, way
 
 
 def test_a_result_that_fails_to_load_here_says_so(pool: InterpreterPoolExecutor) -> None:
-    with pytest.raises(TransferError, match="came back: ValueError: loaded"):
+    with pytest.raises(TransferError, match=r"_here, which came back.*ValueError: loaded"):
         pool.submit(hostile.RaisesWhenLoaded.only_here, "loaded").result()
 
 
@@ -369,7 +369,7 @@ MATRIX: dict[tuple[str, str], Cell] = {
         (UNLOADED,),
         TransferError,
         "function",
-        "Cannot rebuild the function RaisesWhenLoaded object in a worker: ValueError: not here",
+        "Cannot rebuild the function RaisesWhenLoaded object in a worker. .*: ValueError: not here",
         ValueError,
     ),
     ("argument", "raises"): Cell(
@@ -391,7 +391,7 @@ MATRIX: dict[tuple[str, str], Cell] = {
         (identity, UNLOADED),
         TransferError,
         "argument",
-        "Cannot rebuild the arguments of identity in a worker: ValueError: not here",
+        "Cannot rebuild argument 1 of identity in a worker. It is what .*: ValueError: not here",
         ValueError,
     ),
     ("call", "raises"): Cell((divide, 1, 0), ZeroDivisionError, message="division by zero"),
@@ -425,7 +425,7 @@ MATRIX: dict[tuple[str, str], Cell] = {
         (hostile.RaisesWhenLoaded.only_here, "not here"),
         TransferError,
         "result",
-        "Cannot rebuild the result of .*only_here, which came back: ValueError: not here",
+        "Cannot rebuild the result of .*only_here, which came back. .*: ValueError: not here",
         ValueError,
     ),
     ("exception", "raises"): Cell((raise_hostile, "raises"), RemoteError, message="raises"),
@@ -579,6 +579,56 @@ def test_the_path_into_an_argument_is_exact(pool: InterpreterPoolExecutor, path:
         assert error.reason == "TypeError: cannot pickle '_thread.lock' object"
         assert "make the lock inside the task" in error.hint
         assert isinstance(error.__cause__, TypeError)
+
+
+@pytest.mark.parametrize("path", ARGUMENTS)
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_the_path_to_what_does_not_load_is_exact(
+    pool: InterpreterPoolExecutor, path: str, chunksize: int
+) -> None:
+    culprit = ARGUMENTS[path](hostile.Fussy())
+    with pytest.raises(TransferError) as raised:
+        list(pool.map(identity, [0, culprit], chunksize=chunksize))
+    error = raised.value
+    assert error.path == f"argument 1{path} of identity"
+    assert (error.stage, error.type_name) == ("argument", "hostile.Fussy")
+    assert error.reason == "ValueError: not in this interpreter"
+    assert f"Cannot rebuild {error.path} in a worker. It is of type" in str(error)
+    assert isinstance(error.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("path", ["", "[1]", "['sinks'][0].handle", ".args[1]", ".handle.handle"])
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_the_path_to_what_does_not_load_of_a_result_is_exact(
+    pool: InterpreterPoolExecutor, path: str, chunksize: int
+) -> None:
+    make = ARGUMENTS[path]
+
+    def task(fails: int) -> Any:
+        import hostile
+
+        return make(hostile.Fussy()) if fails else [0]
+
+    with pytest.raises(TransferError) as raised:
+        list(pool.map(task, [0, 1], chunksize=chunksize))
+    assert raised.value.path == f"the result{path} of {task.__qualname__}"
+    assert (raised.value.stage, raised.value.type_name) == ("result", "hostile.Fussy")
+
+
+@pytest.mark.parametrize("path", FUNCTIONS)
+def test_the_path_to_what_does_not_load_of_a_function_is_exact(
+    pool: InterpreterPoolExecutor, path: str
+) -> None:
+    function = FUNCTIONS[path](hostile.Fussy())
+    error = pool.submit(function).exception()
+    assert isinstance(error, TransferError)
+    assert (error.stage, error.type_name) == ("function", "hostile.Fussy")
+    name = getattr(function, "__qualname__", f"{type(function).__qualname__} object")
+    # Globals and classes are loaded by themselves, whatever refers to them.
+    for own in (", closure variable 'it'.held", ", global 'helper'"):
+        path = path.removeprefix(own)
+    assert error.path.startswith(f"the function {name}")
+    assert error.path.endswith(path)
 
 
 @pytest.mark.parametrize("path", FUNCTIONS)

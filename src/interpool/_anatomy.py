@@ -219,7 +219,11 @@ def refusal(error: Exception, obj: Any, place: str, stage: str, *, of: str = "")
 
 def type_name(obj: object) -> str:
     """Return the qualified name of an object's class, with its module."""
-    kind = type(obj)
+    return name_of(type(obj))
+
+
+def name_of(kind: type) -> str:
+    """Return the qualified name of a class, with its module."""
     return (
         kind.__qualname__
         if kind.__module__ == "builtins"

@@ -150,8 +150,13 @@ def _set_apart(
 # --- Coming back ---------------------------------------------------------------------------------
 
 
-def load_result(payload: tuple[Any, ...], name: str) -> Any:
+def load_result(payload: tuple[Any, ...], name: str, *, is_each: bool = False) -> Any:
     """Load the result of a function of that name: its context and the pieces of its pickle.
+
+    Args:
+        payload: as it came.
+        name: the function's.
+        is_each: whether it is a chunk's list of results.
 
     Raises:
         TransferError: if it does not load here.
@@ -160,10 +165,28 @@ def load_result(payload: tuple[Any, ...], name: str) -> Any:
     try:
         return values.load(context, segments)
     except BaseException as error:  # SystemExit, too, is of some class's code and not this thread's
-        reason = f"{type(error).__name__}: {error}"
-        path = f"the result of {name}"
-        message = f"Cannot rebuild {path}, which came back: {reason}"
-        raise TransferError(message, stage="result", path=path, reason=reason) from error
+        raise _unloaded(error, context, segments, name, is_each=is_each) from error
+
+
+def _unloaded(
+    error: BaseException,
+    context: values.Context,
+    segments: Sequence[bytes],
+    name: str,
+    *,
+    is_each: bool,
+) -> TransferError:
+    """The error that names what of a result did not load."""
+    from interpool import _anatomy, _hints, _salvage
+
+    try:
+        found = _salvage.find(context, segments, _salvage.each if is_each else _salvage.whole)
+    except BaseException:  # the object's own code; and the error itself says enough
+        found = None
+    path, kind, what = found or ("", "", "")
+    place = f"the result{path} of {name}"
+    _, hint = _hints.of_error(error)
+    return TransferError.of_loading("result", place, kind, what, _anatomy.reason_of(error), hint)
 
 
 class Chunk:
@@ -200,5 +223,7 @@ def load_chunk(outcome: tuple[int, Any, Mapping[int, Any]], name: str) -> Chunk:
         TransferError: if they do not load here.
     """
     kind, payload, failures = outcome
-    found = load_result(payload, name) if kind == channels.VALUE_PICKLED else payload
+    found = payload
+    if kind == channels.VALUE_PICKLED:
+        found = load_result(payload, name, is_each=True)
     return Chunk(found, failures, name)

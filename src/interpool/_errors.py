@@ -44,14 +44,32 @@ class TransferError(NotShareableError):
     @classmethod
     def of(cls, stage: str, path: str, type_name: str, what: str, reason: str, hint: str) -> Self:
         """Make one that names a culprit, as `_anatomy` found it."""
-        direction = "back from" if stage == "result" else "to"
-        kind = f"{what} ({type_name})" if what else f"of type {type_name}"
+        direction = "back from" if stage in {"result", "exception"} else "to"
+        kind = _kind(type_name, what)
         message = f"Cannot send {path} {direction} a worker. It is {kind}: {reason}"
         if stage == "result" and hint:
             hint = "Return what the caller needs of it"
         if hint:
             message = f"{message}. {hint}"
         return cls(message, stage=stage, path=path, type_name=type_name, reason=reason, hint=hint)
+
+    @classmethod
+    def of_loading(
+        cls, stage: str, path: str, type_name: str, what: str, reason: str, hint: str
+    ) -> Self:
+        """Make one that names what arrived and could not be rebuilt, as `_salvage` found it."""
+        where = ", which came back" if stage in {"result", "exception"} else " in a worker"
+        kind = f" It is {_kind(type_name, what)}:" if type_name or what else ""
+        message = f"Cannot rebuild {path}{where}{'.' if kind else ':'}{kind} {reason}"
+        if hint:
+            message = f"{message}. {hint}"
+        return cls(message, stage=stage, path=path, type_name=type_name, reason=reason, hint=hint)
+
+
+def _kind(type_name: str, what: str) -> str:
+    if not type_name:
+        return what
+    return f"{what} ({type_name})" if what else f"of type {type_name}"
 
 
 class RemoteError(Exception):

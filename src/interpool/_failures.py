@@ -40,7 +40,8 @@ class Failure:
             the worker's life.
         packed: the exception.
         text: the traceback, as it would be printed.
-        culprit: what is to blame for a result that cannot be sent, if that is known.
+        culprit: what is to blame, if that is known: for a result that cannot be sent, as
+            `_anatomy` has it; for what did not load, as `_salvage` has it.
     """
 
     stage: str
@@ -89,11 +90,15 @@ class Failure:
 
     def _refusal(self, name: str, original: BaseException) -> TransferError:
         place = _PLACES[self.stage].format(name)
-        if self.culprit is not None:
+        _, hint = _hints.of_error(original)
+        if self.culprit is not None and self.stage == "result":
             path, *rest = self.culprit
             error = TransferError.of(self.stage, f"{path} of {name}", *rest)
+        elif self.culprit is not None:
+            path, kind, what = self.culprit
+            path = f"{place}{path}" if self.stage == "function" else f"{path} of {name}"
+            error = TransferError.of_loading(self.stage, path, kind, what, self.line, hint)
         else:
-            _, hint = _hints.of_error(original)
             message = _TRANSFERS[self.stage].format(place=place, line=self.line)
             error = TransferError(
                 f"{message}. {hint}" if hint else message,

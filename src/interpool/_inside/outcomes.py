@@ -46,7 +46,8 @@ type Packed = tuple[
 ]
 
 # `(stage, exception, traceback text, culprit)`, as `_failures.Failure` takes it up. The culprit is
-# what `_anatomy` found out about a result that cannot be sent.
+# what `_anatomy` found out about a result that cannot be sent, or `_salvage` about what did not
+# load.
 type Description = tuple[str, Packed, str, tuple[str, ...] | None]
 
 
@@ -199,6 +200,31 @@ def _refusal(error: BaseException, value: object) -> tuple[int, Any]:
     return channels.FAILED, describe(error, "result", culprit)
 
 
+def _unloaded(error: BaseException, stage: str, message: Message) -> tuple[int, Any]:
+    """The outcome of a task whose function or arguments do not load, with what is to blame."""
+    culprit = None
+    try:
+        head, *large = message
+        _, definition, kind, payload, apart, context = marshal.loads(head)
+        form = values.BY_PICKLE
+        if stage == "function":
+            form, context, *payload = marshal.loads(definition)
+        elif payload is None:
+            payload = large[len(apart) :]
+        if form == values.BY_PICKLE:
+            from interpool import _salvage
+
+            places: Any = _salvage.whole
+            if stage == "argument":
+                places = _salvage.arguments_of_each if kind == EACH_PICKLED else _salvage.arguments
+            culprit = _salvage.find(context, payload, places)
+            if stage == "argument" and culprit is not None and culprit[0].startswith(","):
+                culprit = f"the arguments{culprit[0]}", *culprit[1:]
+    except BaseException:  # this package cannot be imported here, or the object's own code raises
+        culprit = None
+    return channels.FAILED, describe(error, stage, culprit)
+
+
 # --- Tasks ---------------------------------------------------------------------------------------
 
 _Coroutine: Any = None
@@ -283,7 +309,7 @@ def outcome_of(message: Message) -> tuple[int, Any]:
                 del large[len(apart) :]
             payload = values.load(context, payload)
     except BaseException as error:
-        return channels.FAILED, describe(error, stage)
+        return _unloaded(error, stage, message)
     if kind in {EACH_PLAIN, EACH_PICKLED}:
         return call_each(function, payload)
     args, kwargs = payload
