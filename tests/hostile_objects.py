@@ -116,6 +116,15 @@ class LiesAboutItsClass:
     def __class__(self, value: Any) -> None: ...
 
 
+class HidesItsClass:
+    @property
+    def __class__(self) -> Any:
+        raise ValueError("no class")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
 class LiesAboutItsName:
     __module__ = "builtins"
     __qualname__ = "len"
@@ -215,6 +224,7 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "answers nothing": AnswersNothing,
     "answers with errors": AnswersWithErrors,
     "lies about its class": LiesAboutItsClass,
+    "hides its class": HidesItsClass,
     "lies about its name": LiesAboutItsName,
     "compares badly": ComparesBadly,
     "refuses attributes": RefusesAttributes,

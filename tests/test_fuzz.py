@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hostile_objects
-from interpool import InterpreterPoolExecutor, RemoteError, TransferError
+from interpool import InterpreterPoolExecutor, RemoteError, TransferError, explain
 from shapes import len_of_all
 from support import PATIENCE, identity
 
@@ -46,10 +46,10 @@ def the_pool_still_works(pool: InterpreterPoolExecutor) -> Iterator[None]:
 
 
 def ends(submit: Callable[[], Any]) -> BaseException | None:
-    """Submit, and return how the future ended; what the object does to its caller is its own."""
+    """Submit, and return how the future ended; an interrupt is for the caller."""
     try:
         future = submit()
-    except SystemExit, KeyboardInterrupt:
+    except KeyboardInterrupt:
         return None
     error: BaseException | None = future.exception(PATIENCE)
     return error
@@ -76,9 +76,19 @@ def mapped(pool: InterpreterPoolExecutor, items: list[Any]) -> BaseException | N
         assert list(pool.map(len_of_all, items, chunksize=2)) == [1, 1]
     except TransferError as error:
         return error
-    except SystemExit, KeyboardInterrupt:
+    except KeyboardInterrupt:
         return None
     return None
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_explain_says_what_would_become_of_it(name: str) -> None:
+    try:
+        explained = explain([hostile_objects.OBJECTS[name]()])
+    except KeyboardInterrupt:
+        return
+    assert explained.is_sendable != bool(list(explained.culprits()))
+    assert str(explained)
 
 
 @sent_how

@@ -1,4 +1,8 @@
-"""What an object is made of, as the pickler sees it, and which part of it cannot be sent."""
+"""What an object is made of, as the pickler sees it, and which part of it cannot be sent.
+
+Looking at an object may run its own code, which may raise anything, SystemExit included: that is a
+reason like others. A KeyboardInterrupt is taken for the user's.
+"""
 
 import collections
 import functools
@@ -107,7 +111,9 @@ def _parts_of_instance(obj: Any) -> Iterator[Part]:
         yield ".__wrapped__", wrapped
     try:
         reduced = obj.__reduce_ex__(5)
-    except Exception:  # then the object itself is to blame
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # then the object itself is to blame
         return
     if not isinstance(reduced, tuple):
         return
@@ -128,11 +134,13 @@ def _parts_of_instance(obj: Any) -> Iterator[Part]:
 # --- The culprit ---------------------------------------------------------------------------------
 
 
-def _failure_of(obj: Any, *, homeward: bool) -> Exception | None:
+def failure_of(obj: Any, *, homeward: bool = False) -> BaseException | None:
     """What keeps an object from being sent, if anything does."""
     try:
         _pickling.parcel(obj, homeward=homeward)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return error
     return None
 
@@ -158,8 +166,8 @@ def find_culprit(
         homeward: whether it is a result.
     """
 
-    def test(value: Any) -> Exception | None:
-        return _failure_of(value, homeward=homeward)
+    def test(value: Any) -> BaseException | None:
+        return failure_of(value, homeward=homeward)
 
     error = test(obj) or error
     path = ""
@@ -188,7 +196,9 @@ def refused_part(
         return None
     try:
         parts = [part for part in parts_of(obj) if id(part[1]) not in seen]
-    except Exception:  # an object that does not like to be looked at
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an object that does not like to be looked at
         return None
     return _first_that_fails(parts, test)
 
@@ -200,7 +210,9 @@ def shortened(path: str) -> str:
     return f"{path[: _LONGEST_PATH // 2]} ... {path[-_LONGEST_PATH // 2 :]}"
 
 
-def refusal(error: Exception, obj: Any, place: str, stage: str, *, of: str = "") -> TransferError:
+def refusal(
+    error: BaseException, obj: Any, place: str, stage: str, *, of: str = ""
+) -> TransferError:
     """Make the error that names which part of an object cannot be sent.
 
     Args:
@@ -212,7 +224,9 @@ def refusal(error: Exception, obj: Any, place: str, stage: str, *, of: str = "")
     """
     try:
         culprit = find_culprit(error, obj, place, of=of)
-    except Exception:  # an object that does not like to be looked at
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an object that does not like to be looked at
         culprit = f"{place}{of}", type_name(obj), "", reason_of(error), ""
     return TransferError.of(stage, *culprit)
 
@@ -235,5 +249,7 @@ def reason_of(error: BaseException) -> str:
     """Return an exception in one line."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # its __str__ raised
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # its __str__ raised
         return type(error).__name__

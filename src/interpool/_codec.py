@@ -49,7 +49,9 @@ class Call:
         name = _name_of(fn)
         try:
             return cls(name, *_functions.define(fn))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             from interpool import _anatomy
 
             raise _anatomy.refusal(error, fn, f"the function {name}", "function") from error
@@ -68,7 +70,9 @@ class Call:
             return self._message(outcomes.CALL_PLAIN, (args, kwargs), apart)
         try:
             context, segments, keeps = parcel((args, kwargs))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self._explain(error, args, kwargs) from error
         return self._message(outcomes.CALL_PICKLED, segments, apart, context, keeps)
 
@@ -82,7 +86,9 @@ class Call:
             return self._message(outcomes.EACH_PLAIN, list(items))
         try:
             context, segments, keeps = parcel(list(items))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             for args in items:  # the first item that fails alone is the culprit
                 self.message(args, {})
             raise self._explain(error, (), {}) from error
@@ -104,7 +110,7 @@ class Call:
         return Request((head, *large), self.keeps + keeps)
 
     def _explain(
-        self, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, error: BaseException, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> TransferError:
         """An error that names the first argument that cannot be sent by itself."""
         from interpool import _anatomy
@@ -113,7 +119,9 @@ class Call:
         for name, value in named:
             try:
                 parcel(value)
-            except Exception as own:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as own:
                 place = f"argument {name}"
                 return _anatomy.refusal(own, value, place, "argument", of=f" of {self.name}")
         of = f" of {self.name}"
@@ -123,7 +131,9 @@ class Call:
 def _name_of(fn: Callable[..., Any]) -> str:
     try:
         name = getattr(fn, "__qualname__", None)
-    except Exception:  # an object that does not like to be looked at
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an object that does not like to be looked at
         name = None
     return name if isinstance(name, str) and name else f"{type(fn).__qualname__} object"
 

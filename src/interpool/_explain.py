@@ -131,7 +131,9 @@ def explain(obj: object) -> Explanation:
 def _name_of(obj: object) -> str:
     try:
         name: object = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
-    except Exception:  # an object that does not like to be asked
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an object that does not like to be asked
         name = None
     return name if isinstance(name, str) else "object"
 
@@ -154,13 +156,15 @@ class _Explainer:
             )
         if id(obj) in self._seen:
             return Explanation(**common, how="shown above")
-        if not isinstance(obj, tuple(values.PLAIN_TYPES)):
+        if type(obj) not in values.PLAIN_TYPES:
             self._seen[id(obj)] = obj
         try:
             nbytes = _size_of(obj)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return self._refused(obj, error, common, path, level)
-        if isinstance(obj, _BUFFERS):
+        if issubclass(type(obj), _BUFFERS):
             is_large = nbytes >= values.LARGE
             return Explanation(
                 **common, how="out of band" if is_large else "by value", nbytes=nbytes
@@ -183,9 +187,9 @@ class _Explainer:
         return tuple(told), omitted
 
     def _refused(
-        self, obj: Any, error: Exception, common: dict[str, Any], path: str, level: int
+        self, obj: Any, error: BaseException, common: dict[str, Any], path: str, level: int
     ) -> Explanation:
-        found = _anatomy.refused_part(obj, error, self._seen, _fails)
+        found = _anatomy.refused_part(obj, error, self._seen, _anatomy.failure_of)
         if found is None:
             what, hint = _hints.hint_for(obj) or _hints.of_error(error)
             reason = _anatomy.reason_of(error)
@@ -202,7 +206,7 @@ class _Explainer:
 
 def _name_in(suffix: str, part: Any) -> str:
     """Return what a part is called in the object that it is a part of."""
-    if isinstance(part, type) and suffix.startswith(".__reduce__"):
+    if issubclass(type(part), type) and suffix.startswith(".__reduce__"):
         return f"class {_name_of(part)!r}"
     return suffix.removeprefix(", ")
 
@@ -210,7 +214,9 @@ def _name_in(suffix: str, part: Any) -> str:
 def _parts_of(obj: Any) -> Collection[_anatomy.Part]:
     try:
         return list(_anatomy.parts_of(obj))
-    except Exception:  # an object that does not like to be looked at
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an object that does not like to be looked at
         return []
 
 
@@ -218,23 +224,29 @@ def _is_worth_telling(owner: Any, suffix: str, part: Any) -> bool:
     """Whether a part says more than that its owner has parts."""
     if suffix.startswith((", global", ", closure", ", base")):
         return part is not object
-    if isinstance(owner, type):
+    if issubclass(type(owner), type):
         return False  # a class's methods are what everybody expects
-    if isinstance(part, (types.FunctionType, type)):
+    if issubclass(type(part), (types.FunctionType, type)):
         return not is_referable(part)
     if type(part) in values.PLAIN_TYPES:
         return isinstance(part, Sized) and len(part) >= _WORTH_TELLING
     try:
         return _size_of(part) >= _WORTH_TELLING
-    except Exception:  # the culprit is told of anyway, and the others are not its
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the culprit is told of anyway, and the others are not its
         return False
+
+
+_NAMED: Final = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
 def _reference_to(obj: Any) -> str:
     """Return under which name a worker finds an object; empty if it does not."""
-    if isinstance(obj, types.ModuleType):
+    kind = type(obj)  # and not what its `__class__` says, which may be a lie, or raise
+    if issubclass(kind, types.ModuleType):
         return obj.__name__ if is_importable(obj.__name__) else ""
-    if isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)) and is_referable(obj):
+    if issubclass(kind, _NAMED) and is_referable(obj):
         return f"{obj.__module__}:{obj.__qualname__}"
     return ""
 
@@ -248,11 +260,3 @@ def _size_of(obj: Any) -> int:
     context, segments, _ = _pickling.parcel(obj)
     nbytes = sum(map(len, segments))
     return nbytes + (len(marshal.dumps(context)) if context != values.NO_CONTEXT else 0)
-
-
-def _fails(obj: Any) -> bool:
-    try:
-        _pickling.parcel(obj)
-    except Exception:
-        return True
-    return False

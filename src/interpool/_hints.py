@@ -64,12 +64,13 @@ _LATE_HINTS: Final[dict[tuple[str, str], Hint]] = {
 
 def hint_for(obj: object) -> Hint | None:
     """Return what an object is that cannot be sent, and the way out, if it is of a known kind."""
+    kind = type(obj)  # and not what its `__class__` says, which may be a lie, or raise
     for classes, hint in _HINTS:
-        if isinstance(obj, classes):
+        if issubclass(kind, classes):
             return hint
     for (module, name), hint in _LATE_HINTS.items():
         late = getattr(sys.modules.get(module), name, None)
-        if late is not None and isinstance(obj, late):
+        if late is not None and issubclass(kind, late):
             return hint
     return None
 

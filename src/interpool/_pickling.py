@@ -150,7 +150,9 @@ class Encoder:
         """Pickle what nobody may ever need; nothing at all, if that would drag more along."""
         try:
             return self.pickle(obj, is_soft=True)
-        except Exception:  # whatever it is that keeps it from being pickled
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # whatever it is that keeps it from being pickled
             return b""
 
     def context(self) -> values.Context:

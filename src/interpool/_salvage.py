@@ -154,7 +154,7 @@ def _parts_of(obj: Any) -> Iterator[_anatomy.Part]:
         return iter([("", part) for part in obj.parts])
     try:
         return iter(list(_anatomy.parts_of(obj)))
-    except Exception:  # an object that does not like to be looked at
+    except BaseException:  # an object that does not like to be looked at
         return iter(())
 
 
