@@ -284,3 +284,20 @@ print(interpool.explain(task))
     first, second, _ = done.stdout.splitlines()
     assert first.startswith("task: function, by value, ")
     assert second.startswith("└── global 'TABLE': list, by value, ")
+
+
+def test_what_travels_in_a_way_of_its_own_is_not_to_blame() -> None:
+    lock = threading.Lock()
+
+    @functools.singledispatch
+    def sized(it: object) -> object:
+        return lock, it
+
+    @sized.register
+    def _(it: int) -> int:
+        return it
+
+    # Its cache is a WeakKeyDictionary, whose own parts are weak references and a lock's like.
+    (culprit,) = explain(sized).culprits()
+    assert culprit.type_name == "_thread.lock"
+    assert culprit.path.endswith("'registry'[<class 'object'>], closure variable 'lock'")

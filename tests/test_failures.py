@@ -6,6 +6,7 @@ Ways: it raises, it exits, it cannot be pickled, it pickles and fails to load.
 
 import collections
 import concurrent.futures
+import ctypes
 import dataclasses
 import functools
 import pickle
@@ -538,6 +539,9 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
     ".handle[3].handle": lambda it: Slotted([0, 1, 2, Sink(it)]),
     ".more.handle": lambda it: types.SimpleNamespace(few=1, more=Slotted(it)),
     "['new'].handle": lambda it: collections.defaultdict(int, new=Sink(it)),
+    ".default_factory, closure variable 'it'": lambda it: collections.defaultdict(lambda: it),
+    "[1][0]": lambda it: types.MappingProxyType({1: [it]}),
+    ", class 'Kind'.held": lambda it: type("Kind", (), {"held": it})(),
     ".args[1]": lambda it: ValueError("text", it),
     ".func, closure variable 'it'": lambda it: functools.partial(lambda: it),
     ".args[0]": lambda it: functools.partial(print, it),
@@ -593,7 +597,9 @@ def test_the_path_to_what_does_not_load_is_exact(
     with pytest.raises(TransferError) as raised:
         list(pool.map(identity, [0, culprit], chunksize=chunksize))
     error = raised.value
-    assert error.path == f"argument 1{path} of identity"
+    # Classes, too, are loaded by themselves.
+    place = "the arguments" if path.startswith(", class") else "argument 1"
+    assert error.path == f"{place}{path} of identity"
     assert (error.stage, error.type_name) == ("argument", "hostile.Fussy")
     assert error.reason == "ValueError: not in this interpreter"
     assert f"Cannot rebuild {error.path} in a worker. It is of type" in str(error)
@@ -658,6 +664,18 @@ def test_the_path_into_a_result_is_exact(pool: InterpreterPoolExecutor, path: st
     assert error.path == f"the result{path} of {task.__qualname__}"
     assert (error.stage, error.type_name) == ("result", "_thread.lock")
     assert error.hint == "Return what the caller needs of it"
+
+
+def test_a_class_whose_metaclass_is_of_c_code_is_named(pool: InterpreterPoolExecutor) -> None:
+    class Size(ctypes.Structure):
+        _fields_ = (("width", ctypes.c_int),)
+
+    error = pool.submit(identity, [Size(1)]).exception()
+    assert isinstance(error, TransferError)
+    assert (
+        error.path == f"argument 1[0], class 'Size', metaclass {type(Size).__name__!r} of identity"
+    )
+    assert "put what needs it into a module that workers can import" in error.reason
 
 
 OPENED: dict[str, Callable[[], Any]] = {

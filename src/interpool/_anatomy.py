@@ -5,13 +5,15 @@ reason like others. A KeyboardInterrupt is taken for the user's.
 """
 
 import collections
+import copyreg
 import functools
 import reprlib
 import types
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from interpool import _classes, _hints, _pickling
+from interpool import _classes, _hints, _pickling, _reducers
 from interpool._errors import TransferError
 from interpool._inside import values
 from interpool._references import is_referable
@@ -92,6 +94,8 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[Part]:
 def _parts_of_class(cls: type) -> Iterator[Part]:
     if is_referable(cls) or not _classes.is_made_here(cls):
         return
+    if type(cls) is not type:
+        yield f", metaclass {type(cls).__name__!r}", type(cls)
     yield from ((f", base {base.__name__!r}", base) for base in cls.__bases__)
     own = vars(cls).copy()
     yield from ((f".{name}", value) for name, value in own.items() if name not in _OF_CLASSES)
@@ -101,7 +105,7 @@ _OF_CLASSES: Final = frozenset({"__dict__", "__weakref__", "_abc_impl", "__annot
 
 
 def _parts_of_instance(obj: Any) -> Iterator[Part]:
-    """The parts that an object's own `__reduce_ex__` names."""
+    """The parts that an object's reducer names, its own or the one that it is pickled by."""
     if isinstance(obj, type):
         return
     if isinstance(obj, BaseException):
@@ -109,14 +113,19 @@ def _parts_of_instance(obj: Any) -> Iterator[Part]:
     wrapped = getattr(obj, "__wrapped__", None)
     if callable(wrapped):
         yield ".__wrapped__", wrapped
+    kind = type(obj)
+    reduce = _reducers.REDUCERS.get(kind) or copyreg.dispatch_table.get(kind)
     try:
-        reduced = obj.__reduce_ex__(5)
+        reduced = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
     except KeyboardInterrupt:
         raise
     except BaseException:  # then the object itself is to blame
         return
-    if not isinstance(reduced, tuple):
-        return
+    if isinstance(reduced, tuple):
+        yield from _parts_of_reduced(kind, reduced)
+
+
+def _parts_of_reduced(kind: type, reduced: tuple[Any, ...]) -> Iterator[Part]:
     filled: list[Any] = [*reduced, None, None, None]
     make, args, state, items, pairs = filled[:5]
     states: tuple[Any, ...] = state if isinstance(state, tuple) else (state,)
@@ -127,8 +136,26 @@ def _parts_of_instance(obj: Any) -> Iterator[Part]:
             yield ".__getstate__()", each
     yield from ((f"[{index}]", value) for index, value in enumerate(items or ()))
     yield from ((f"[{_NAMES.repr(key)}]", value) for key, value in pairs or ())
-    yield from ((f".__reduce__()[1][{index}]", value) for index, value in enumerate(args or ()))
-    yield ".__reduce__()[0]", make
+    for index, value in enumerate((make, *(args or ()))):
+        if value is kind:
+            yield f", class {kind.__name__!r}", value
+        elif index == 1 and kind in _FIRST_ARGUMENTS:
+            yield _FIRST_ARGUMENTS[kind], value
+        else:
+            yield f".__reduce__()[1][{index - 1}]" if index else ".__reduce__()[0]", value
+
+
+# What is there to be read where an object has what its class is called with.
+_FIRST_ARGUMENTS: Final[dict[type, str]] = {
+    collections.defaultdict: ".default_factory",
+    **dict.fromkeys(
+        (
+            *(types.MappingProxyType, weakref.WeakKeyDictionary),
+            *(weakref.WeakValueDictionary, weakref.WeakSet),
+        ),
+        "",
+    ),
+}
 
 
 # --- The culprit ---------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def check(cls: type) -> None:
     if not is_made_here(cls):
         message = (
             f"the class {cls.__qualname__!r} is made by C code, and a worker cannot import it from "
-            f"{cls.__module__!r}"
+            f"{cls.__module__!r}: put what needs it into a module that workers can import"
         )
         raise pickle.PicklingError(message)
 

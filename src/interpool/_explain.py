@@ -143,6 +143,7 @@ class _Explainer:
 
     def __init__(self) -> None:
         self._seen: dict[int, Any] = {}  # held, so that no identity is used again
+        self._open: set[int] = set()  # those whose parts are being explained
 
     def explain(self, obj: Any, path: str, name: str, level: int) -> Explanation:
         common: dict[str, Any] = {
@@ -163,7 +164,11 @@ class _Explainer:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return self._refused(obj, error, common, path, level)
+            self._open.add(id(obj))
+            try:
+                return self._refused(obj, error, common, path, level)
+            finally:
+                self._open.discard(id(obj))
         if issubclass(type(obj), _BUFFERS):
             is_large = nbytes >= values.LARGE
             return Explanation(
@@ -190,6 +195,8 @@ class _Explainer:
         self, obj: Any, error: BaseException, common: dict[str, Any], path: str, level: int
     ) -> Explanation:
         found = _anatomy.refused_part(obj, error, self._seen, _anatomy.failure_of)
+        if found is None and _anatomy.refused_part(obj, error, self._open, _anatomy.failure_of):
+            return Explanation(**common, how="refused")  # for what is shown above
         if found is None:
             what, hint = _hints.hint_for(obj) or _hints.of_error(error)
             reason = _anatomy.reason_of(error)
@@ -206,9 +213,9 @@ class _Explainer:
 
 def _name_in(suffix: str, part: Any) -> str:
     """Return what a part is called in the object that it is a part of."""
-    if issubclass(type(part), type) and suffix.startswith(".__reduce__"):
+    if issubclass(type(part), type) and suffix.startswith((".__reduce__", ", class ")):
         return f"class {_name_of(part)!r}"
-    return suffix.removeprefix(", ")
+    return suffix.removeprefix(", ") or "its contents"
 
 
 def _parts_of(obj: Any) -> Collection[_anatomy.Part]:
