@@ -184,8 +184,67 @@ def test_an_exception_whose_init_takes_other_arguments_comes_as_itself(
 def test_an_exception_that_cannot_be_pickled_comes_as_remote_error(
     pool: InterpreterPoolExecutor,
 ) -> None:
-    with pytest.raises(RemoteError, match="HoldsLock"):
+    with pytest.raises(RemoteError, match="HoldsLock") as raised:
         pool.submit(hostile.raise_holds_lock).result()
+    refusal = raised.value.refusal
+    assert refusal is not None
+    assert (refusal.stage, refusal.type_name) == ("exception", "_thread.lock")
+    assert refusal.path == "the exception.args[0] of raise_holds_lock"
+    assert "cannot pickle" in refusal.reason
+    assert refusal.hint
+    assert raised.value.__notes__ == [str(refusal)]
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (copy.refusal.path, copy.__notes__) == (refusal.path, [str(refusal)])
+
+
+@pytest.mark.parametrize("way", ["there", "here"])
+def test_an_exception_that_does_not_load_says_what_of_it(
+    pool: InterpreterPoolExecutor, way: str
+) -> None:
+    def fail() -> None:
+        import hostile
+
+        raise ValueError([hostile.LoadsNowhere() if way == "there" else hostile.Fussy()])
+
+    with pytest.raises(RemoteError, match="ValueError") as raised:
+        pool.submit(fail).result()
+    refusal = raised.value.refusal
+    assert refusal is not None
+    assert refusal.path == f"the exception.args[0][0] of {fail.__qualname__}"
+    assert f"Cannot rebuild {refusal.path}, which came back. It is of type hostile." in str(refusal)
+    assert type(raised.value.__cause__) is ExecutionFailed
+
+
+def test_a_group_whose_attributes_cannot_be_sent_keeps_its_members(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    class Errors(ExceptionGroup[Exception]): ...
+
+    def fail() -> None:
+        import threading
+
+        error = Errors("several", [KeyError(1), ValueError(2)])
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+
+    error: Any = pool.submit(fail).exception()
+    assert type(error) is ExceptionGroup
+    assert list(map(type, error.exceptions)) == [KeyError, ValueError]
+    (note,) = error.__notes__
+    assert "the exception['lock'] of" in note
+    assert "It is a lock" in note
+
+
+def test_an_exception_that_is_referred_to_twice_comes_once(pool: InterpreterPoolExecutor) -> None:
+    def fail() -> None:
+        try:
+            [].pop()
+        except IndexError as error:
+            raise ExceptionGroup("all", [error, ValueError("second")]) from error
+
+    error: Any = pool.submit(fail).exception()
+    assert list(map(type, error.exceptions)) == [IndexError, ValueError]
+    assert error.__cause__ is error.__context__ is error.exceptions[0]
 
 
 def test_an_exception_whose_text_cannot_be_made_still_ends_the_future(

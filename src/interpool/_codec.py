@@ -187,16 +187,11 @@ def _unloaded(
     is_each: bool,
 ) -> TransferError:
     """The error that names what of a result did not load."""
-    from interpool import _anatomy, _hints, _salvage
+    from interpool import _salvage
 
-    try:
-        found = _salvage.find(context, segments, _salvage.each if is_each else _salvage.whole)
-    except BaseException:  # the object's own code; and the error itself says enough
-        found = None
-    path, kind, what = found or ("", "", "")
-    place = f"the result{path} of {name}"
-    _, hint = _hints.of_error(error)
-    return TransferError.of_loading("result", place, kind, what, _anatomy.reason_of(error), hint)
+    places = _salvage.each if is_each else _salvage.whole
+    path, *rest = _salvage.culprit_of(error, context, segments, places)
+    return TransferError.of_loading("result", f"the result{path} of {name}", *rest)
 
 
 class Chunk:

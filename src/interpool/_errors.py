@@ -14,8 +14,8 @@ class TransferError(NotShareableError):
     `concurrent.interpreters.NotShareableError`, and so a `TypeError`.
 
     Attributes:
-        stage: what could not cross: `"function"`, `"argument"`, `"result"`; `"sending"` for a
-            message that was torn on its way.
+        stage: what could not cross: `"function"`, `"argument"`, `"result"`, `"exception"` (see
+            `RemoteError.refusal`); `"sending"` for a message that was torn on its way.
         path: where the culprit is, like `argument 2['sinks'][0].handle of train`.
         type_name: the qualified name of the culprit's class, with its module.
         reason: what is wrong with it.
@@ -81,6 +81,8 @@ class RemoteError(Exception):
     Attributes:
         type_name: the qualified name of the exception's class, with its module.
         text: what `str()` of the exception gave.
+        refusal: why it did not come as itself: a `TransferError` that names the part of it that
+            cannot be sent or rebuilt, or None if that is not known. It is among the notes, too.
 
     .. versionadded:: 0.1
     """
@@ -89,6 +91,7 @@ class RemoteError(Exception):
         super().__init__(type_name, text)
         self.type_name = type_name
         self.text = text
+        self.refusal: TransferError | None = None
 
     def __str__(self) -> str:
         """The exception as a traceback would end with it."""

@@ -82,9 +82,9 @@ class Failure:
         if self.stage in _HEADLINES:
             return self.as_broken_pool()
         try:
-            original = _rebuilt(self.packed)
+            original = _rebuilt(self.packed, name)
         except Exception:  # those that it refers to are too many, one by another
-            original = _rebuilt((*self.packed[:5], None, None, False, None))
+            original = _rebuilt((*self.packed[:5], None, None, False, None), name)
         _end_with(original, self.traceback())
         return original if self.stage == "run" else self._refusal(name, original)
 
@@ -117,33 +117,79 @@ class Failure:
         return error
 
 
-def _rebuilt(packed: outcomes.Packed) -> BaseException:
-    """Make an exception of what was packed, with those that it refers to."""
-    pickled, name, module, text, notes, cause, context, suppresses, members = packed
-    error: Any = None
-    try:
-        if pickled is not None:
-            error = values.load(pickled[0], pickled[1:])
-        if members is not None:
-            cls, attributes = error or (BaseExceptionGroup, {})
-            # Not its own `__new__`, which may take other arguments.
-            error = BaseExceptionGroup.__new__(cls, text, list(map(_rebuilt, members)))
-            vars(error).update(attributes)
-    except BaseException:  # a class's own code, which may raise anything: RemoteError says the rest
-        error = None
-    rebuilt: BaseException
-    if isinstance(error, BaseException):
-        rebuilt = error
-    else:
-        rebuilt = RemoteError(f"{module}.{name}", text)
-        for note in notes:
-            rebuilt.add_note(note)
-    if cause is not None:
-        _set(rebuilt, "__cause__", _rebuilt(cause))
-    if context is not None:
-        _set(rebuilt, "__context__", _rebuilt(context))
-    _set(rebuilt, "__suppress_context__", suppresses)
+def _rebuilt(packed: outcomes.Packed, of: str) -> BaseException:
+    rebuilt = _Rebuilder(of).rebuild(packed)
+    assert rebuilt is not None  # noqa: S101 - the outermost is a part of no other
     return rebuilt
+
+
+class _Rebuilder:
+    """Makes an exception of what was packed, with those that it refers to."""
+
+    def __init__(self, of: str) -> None:
+        """Args: the function's name."""
+        self._of = of
+        self._made: list[BaseException | None] = []  # by number
+
+    def rebuild(self, packed: outcomes.Packed | int) -> BaseException | None:
+        """Make an exception; None for one that is still being made of those that it holds."""
+        if isinstance(packed, int):
+            return self._made[packed]
+        _, name, module, text, notes, cause, context, suppresses, members = packed
+        number = len(self._made)
+        self._made.append(None)  # numbered as they were packed: members, cause, context
+        others = None
+        if members is not None:
+            others = [self.rebuild(member) for member in members if member is not None]
+        loaded, refusal = self._load(packed, others)
+        if isinstance(loaded, BaseException):
+            rebuilt = loaded
+        else:
+            rebuilt = RemoteError(f"{module}.{name}", text)
+            rebuilt.refusal = refusal
+            for note in notes:
+                rebuilt.add_note(note)
+        if refusal is not None:
+            BaseException.add_note(rebuilt, str(refusal))
+        self._made[number] = rebuilt
+        if cause is not None:
+            _set(rebuilt, "__cause__", self.rebuild(cause))
+        if context is not None:
+            _set(rebuilt, "__context__", self.rebuild(context))
+        _set(rebuilt, "__suppress_context__", suppresses)
+        return rebuilt
+
+    def _load(
+        self, packed: outcomes.Packed, members: list[BaseException | None] | None
+    ) -> tuple[Any, TransferError | None]:
+        """Load an exception by itself; or say why it cannot be."""
+        pickled, text = packed[0], packed[3]
+        came_with, segments = values.NO_CONTEXT, [b"N."]
+        error: Any = None
+        refusal = None
+        try:
+            if pickled is not None and isinstance(pickled[0], bool):
+                is_loading, culprit = pickled
+                refusal = self._refusal(culprit, is_loading=is_loading)
+            elif pickled is not None:
+                came_with, *segments = pickled
+                error = values.load(came_with, segments)
+            if members is not None:
+                cls, attributes = error or (BaseExceptionGroup, {})
+                # Not its own `__new__`, which may take other arguments.
+                error = BaseExceptionGroup.__new__(cls, text, list(filter(None, members)))
+                vars(error).update(attributes)
+        except BaseException as own:  # a class's own code, which may raise anything
+            from interpool import _salvage
+
+            culprit = _salvage.culprit_of(own, came_with, segments)
+            return None, self._refusal(culprit, is_loading=True)
+        return error, refusal
+
+    def _refusal(self, culprit: tuple[str, ...], *, is_loading: bool) -> TransferError:
+        path, *rest = culprit
+        make = TransferError.of_loading if is_loading else TransferError.of
+        return make("exception", f"the exception{path} of {self._of}", *rest)
 
 
 # Not by the class's own way, which may refuse: a frozen dataclass may be an exception.

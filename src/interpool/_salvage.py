@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from interpool import _anatomy
+from interpool import _anatomy, _hints
 from interpool._inside import values
 
 # Parts that are looked at before the search is given up: a second or so. The number is arbitrary.
@@ -201,6 +201,28 @@ def find(context: values.Context, segments: Sequence[bytes], places: _Places) ->
         if unpickler.lost:
             return _named(unpickler.lost[0], list(named(made)))
     return None
+
+
+def culprit_of(
+    error: BaseException,
+    context: values.Context,
+    segments: Sequence[bytes],
+    places: _Places | None = None,
+) -> _anatomy.Culprit:
+    """Say what failed to load, as far as that can be found out.
+
+    Args:
+        error: what loading it raised.
+        context: what came along.
+        segments: the pieces of the pickle.
+        places: as `find` takes it; None for what is one object.
+    """
+    try:
+        found = find(context, segments, places or whole)
+    except BaseException:  # the objects' own code; and the error itself says enough
+        found = None
+    path, kind, what = found or ("", "", "")
+    return path, kind, what, _anatomy.reason_of(error), _hints.of_error(error)[1]
 
 
 def _named(lost: Lost, places: Sequence[tuple[str, Any]]) -> Found | None:

@@ -30,19 +30,24 @@ APART_TYPES = frozenset({bytes, str})
 
 type Message = tuple[Any, ...]
 
-# An exception in plain data: the pickle of the exception by itself, or None; the qualified name of
-# its class, that class's module, its text; its notes, cause, context, whether the context is
-# suppressed, and its members if it is a group.
+# What keeps an exception from being sent as itself: whether it was pickled and did not load, and
+# path, type, what it is in words, reason and way out, as `_anatomy` and `_salvage` find them.
+type Refusal = tuple[bool, tuple[str, ...]]
+
+# An exception in plain data: the pickle of the exception by itself, or why there is none; the
+# qualified name of its class, that class's module, its text; its notes, cause, context, whether the
+# context is suppressed, and its members if it is a group. Of those, one that is there already is
+# its number, counted as they are met: an exception, its members, its cause, its context.
 type Packed = tuple[
-    tuple[Any, ...] | None,
+    tuple[Any, ...] | Refusal | None,
     str,
     str,
     str,
     tuple[str, ...],
-    Packed | None,
-    Packed | None,
+    Packed | int | None,
+    Packed | int | None,
     bool,
-    tuple[Packed, ...] | None,
+    tuple[Packed | int | None, ...] | None,
 ]
 
 # `(stage, exception, traceback text, culprit)`, as `_failures.Failure` takes it up. The culprit is
@@ -72,7 +77,7 @@ def describe(
     except BaseException:  # its __str__ raised, or there was no memory for the text
         text = ""
     try:
-        packed = _pack(error, seen=set())
+        packed = _pack(error, seen={})
     except BaseException:  # out of memory, or those that it refers to are too many, one by another
         packed = _bare(error)
     return stage, packed, text or f"{packed[1]}: {packed[3]}", culprit
@@ -114,38 +119,60 @@ _qualname_of: Any = vars(type)["__qualname__"].__get__
 _module_of: Any = vars(type)["__module__"].__get__
 
 
-def _pack(error: BaseException, *, seen: set[int]) -> Packed:
-    seen.add(id(error))
+def _pack(error: BaseException, *, seen: dict[int, int]) -> Packed:
+    seen[id(error)] = len(seen)
     group = error if isinstance(error, BaseExceptionGroup) else None
 
-    def pack(other: BaseException | None) -> Packed | None:
-        if other is None or id(other) in seen:
+    def pack(other: BaseException | None) -> Packed | int | None:
+        if other is None:
             return None
-        return _pack(other, seen=seen)
+        number = seen.get(id(other))
+        return _pack(other, seen=seen) if number is None else number
 
+    # In this order: what is packed later refers by its number to what was before.
+    members = None if group is None else tuple(map(pack, group.exceptions))
+    cause, context = pack(error.__cause__), pack(error.__context__)
     notes = getattr(error, "__notes__", ())
     return (
         _pickled(error, is_group=group is not None),
         *_names_of(type(error)),
         _text(error if group is None else group.message),
         tuple(map(_text, notes)) if isinstance(notes, (list, tuple)) else (),
-        pack(error.__cause__),
-        pack(error.__context__),
+        cause,
+        context,
         error.__suppress_context__,
-        None if group is None else tuple(filter(None, map(pack, group.exceptions))),
+        members,
     )
 
 
-def _pickled(error: BaseException, *, is_group: bool) -> tuple[Any, ...] | None:
-    """Pickle an exception, or the class and attributes of a group; None if that is of no use."""
+def _pickled(error: BaseException, *, is_group: bool) -> tuple[Any, ...] | Refusal | None:
+    """Pickle an exception, or the class and attributes of a group; or say why that is of no use."""
+    value = (type(error), vars(error)) if is_group else error
+    payload: tuple[Any, ...] = ()
     try:
-        if is_group:
-            payload = encode((type(error), vars(error)))
-            kind, _ = _load(payload)
-            return payload if kind is type(error) else None
-        payload = encode(error)
-        return payload if type(_load(payload)) is type(error) else None
-    except BaseException:  # the description stands in for what cannot be pickled
+        payload = encode(value)
+        loaded = _load(payload)
+        kind = loaded[0] if is_group else type(loaded)
+    except BaseException as own:  # the description stands in for what cannot be pickled
+        return _refusal_of(value, own, payload)
+    if kind is not type(error):
+        return _refusal_of(value, TypeError(f"it is loaded as {_qualname_of(kind)}"), payload)
+    return payload
+
+
+def _refusal_of(value: object, error: BaseException, payload: tuple[Any, ...]) -> Refusal | None:
+    """Say what keeps an exception from being sent: what pickling it raised, or loading it."""
+    try:
+        from interpool import _anatomy, _salvage
+
+        if payload:
+            path, *rest = _salvage.culprit_of(error, payload[0], payload[1:])
+        else:
+            path, *rest = _anatomy.find_culprit(error, value, "", homeward=True)
+        if type(value) is tuple:  # class and attributes of a group
+            path = path.removeprefix("[0]").removeprefix("[1]")
+        return bool(payload), (path, *rest)
+    except BaseException:  # this package cannot be imported here, or the object's own code raises
         return None
 
 
