@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import string
 import sys
 import types
@@ -467,6 +468,49 @@ def test_a_module_that_uses_a_pool_while_it_is_imported_is_not_imported_again(
     first, classes, refusal, last = done.stdout.splitlines()
     assert (first, classes, last) == ("begins package.within", "True True", "1")
     assert "'package', which is still being imported here" in refusal
+
+
+PACKAGE = """
+from interpool import InterpreterPoolExecutor
+FACTOR = 2
+def plain():
+    from . import helper
+    return helper.VALUE
+def deeper():
+    def inner():
+        from .helper import VALUE
+        return VALUE * FACTOR
+    return inner()
+def of_spec_alone():
+    global __package__
+    del __package__
+    from . import helper
+    return helper.VALUE
+if __name__ == "__main__":
+    with InterpreterPoolExecutor(1) as pool:
+        print([pool.submit(it).result(60) for it in (plain, deeper, of_spec_alone)])
+"""
+
+
+def test_relative_imports_in_functions_of_a_package_that_is_run(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__main__.py").write_text(PACKAGE)
+    (tmp_path / "package" / "helper.py").write_text("VALUE = 4\n")
+    done = run_program(
+        Path("-m"),
+        "package",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    )
+    assert (done.stderr, done.stdout) == ("", "[4, 8, 4]\n")
+
+
+def test_an_import_from_anywhere_else_leaves_a_function_to_its_code() -> None:
+    def fetch() -> object:
+        from os import path
+
+        return path
+
+    assert form_of(fetch) == values.BY_CODE
 
 
 def test_a_module_in_a_working_directory_that_was_left_goes_by_value(tmp_path: Path) -> None:

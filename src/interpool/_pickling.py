@@ -65,9 +65,14 @@ _GLOBAL_INSTRUCTIONS: Final = frozenset(
 def _global_names(code: types.CodeType) -> Iterator[str]:
     # Not co_names, which holds attributes too: an unrelated global of an attribute's name would go
     # along, or be what refuses the task.
+    level: list[Any] = [0, 0]  # of an import: pushed before what is imported from there
     for instruction in dis.get_instructions(code):
         if instruction.opname in _GLOBAL_INSTRUCTIONS:
             yield instruction.argval
+        elif instruction.opname == "IMPORT_NAME" and level[0]:
+            yield "__package__"  # which a relative import is relative to
+        if instruction.opname != "EXTENDED_ARG":
+            level = [level[1], instruction.argval]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType) and constant.co_name != "__annotate__":
             yield from _global_names(constant)

@@ -254,6 +254,17 @@ def _receive_global(token: int, key: str) -> None:
     else:
         space.globals[key] = unpickle(data)
     space.sent[key] = data
+    if key == "__package__":
+        # What else may say what a relative import is relative to, and from 3.15 on alone does.
+        space.globals["__spec__"] = Spec(space.globals[key])
+
+
+class Spec:
+    """As much of a module's spec as a relative import asks for."""
+
+    def __init__(self, parent: str) -> None:
+        """Args: the package's name."""
+        self.parent = parent
 
 
 def global_of(token: int, name: str) -> Any:
