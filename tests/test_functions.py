@@ -528,3 +528,54 @@ with InterpreterPoolExecutor(1) as pool:
 """
     done = run_program(source)
     assert (done.stderr, done.stdout) == ("", "2\n4\n")
+
+
+MAIN = """
+import pickle
+from dataclasses import dataclass
+from interpool import InterpreterPoolExecutor
+
+@dataclass
+class Point:
+    x: int
+def helper(): return RATE
+RATE = 2
+def copied(point): return pickle.loads(pickle.dumps(point)), type(point) is Point
+def dumped(point): return pickle.dumps(point)
+def of_main():
+    import __main__
+    return __main__.RATE + __main__.helper() + __main__.helper()
+def made():
+    global Point, helper
+    class Point:
+        x = "of the task"
+    def helper(): return Point
+    return Point(), helper
+if __name__ == "__main__":
+    with InterpreterPoolExecutor(1) as pool:
+        print(pool.submit(copied, Point(1)).result(60))
+        print(pool.submit(lambda it: pickle.loads(pickle.dumps(it)), Point(2)).result(60))
+        print(pickle.loads(pool.submit(dumped, Point(3)).result(60)) == Point(3))
+        print(pool.submit(of_main).result(60))
+        RATE = 3
+        print(pool.submit(of_main).result(60))
+        point, function = pool.submit(made).result(60)
+        print(point.x, type(point) is Point, function is helper)
+        print(type(pool.submit(Point, 4).result(60)) is Point)
+"""
+
+
+def test_main_of_a_worker_holds_what_was_sent_of_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(MAIN)
+    done = run_program(script)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "(Point(x=1), True)",
+        "Point(x=2)",
+        "True",
+        "6",
+        "9",
+        "of the task False False",
+        "True",
+    ]

@@ -71,6 +71,8 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
             yield instruction.argval
         elif instruction.opname == "IMPORT_NAME" and level[0]:
             yield "__package__"  # which a relative import is relative to
+        elif instruction.opname == "IMPORT_NAME" and instruction.argval == "__main__":
+            yield from code.co_names  # some of which it takes from there
         if instruction.opname != "EXTENDED_ARG":
             level = [level[1], instruction.argval]
     for constant in code.co_consts:
@@ -274,10 +276,19 @@ class Encoder:
         self._uses.append((ref(cls), Encoder.add_class))
         if token not in self.held:
             self.held[token] = cls
+            self._note_in_main(cls)
             skeleton, body = self._class_pickles(cls, token)
             # After those that it rests on: they are made and filled in this order.
             self.classes[token] = token, skeleton, body
         return token
+
+    def _note_in_main(self, cls: type) -> None:
+        """Note a class of the script as a global, for what a task may pickle by its name."""
+        main = None if self.homeward else sys.modules.get("__main__")
+        if cls.__module__ == "__main__" and main is not None:
+            name = cls.__qualname__
+            if vars(main).get(name) is cls and isinstance(token := self.token_of(vars(main)), int):
+                self._note(token, name)
 
     def _class_pickles(self, cls: type, token: int) -> tuple[bytes, bytes]:
         """Pickle skeleton and body of a class, or note what they use, if they are the same."""

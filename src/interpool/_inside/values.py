@@ -135,7 +135,9 @@ class Namespace:
 
     def __init__(self, name: str) -> None:
         """Args: the module's name."""
-        self.globals: dict[str, Any] = {"__name__": name, "__builtins__": __builtins__}
+        self.module = type(sys)(name)
+        self.globals: dict[str, Any] = vars(self.module)
+        self.globals["__builtins__"] = __builtins__
         self.sent: dict[str, Sent] = {}  # what was sent last, by name
         self.soft: dict[str, bytes] = {}  # what only annotations mention, to be loaded if asked for
 
@@ -206,7 +208,12 @@ def receive(context: Context) -> None:
         if token > 0 and object_of(token) is not None:
             continue  # the module itself is here
         spaces = _kept if token > 0 else _own
-        space = spaces.get(token) or spaces.setdefault(token, Namespace(name))
+        space = spaces.get(token)
+        if space is None:
+            space = spaces[token] = Namespace(name)
+            if name == "__main__" and token > 0:
+                # What a task pickles by name is looked for there, and what it imports from there.
+                sys.modules[name] = space.module
         space.soft.update(soft)
         for key, data in values.items():
             if data == ABSENT and key not in space.sent:
@@ -776,6 +783,16 @@ def pickle(value: object) -> list[bytes]:
     return segments.joined()
 
 
+def check_named_at_home(obj: Any) -> None:
+    """Refuse a function or class of this `__main__`: by its name another may go where it is sent.
+
+    Raises:
+        LookupError: if it is one; it goes by value.
+    """
+    if obj.__module__ == "__main__":
+        raise LookupError("it is of this interpreter's __main__")
+
+
 _home_pickler: Any = None
 
 
@@ -789,6 +806,9 @@ def _make_home_pickler() -> Any:
                 token = token_of(obj)
                 if token is not None:
                     return class_of, (token,)
+                check_named_at_home(obj)
+            elif type(obj) is _Function:
+                check_named_at_home(obj)
             elif isinstance(obj, BaseException):
                 return reduce_exception(obj)
             elif type(obj) is object and (place := place_of(obj)) is not None:
