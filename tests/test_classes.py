@@ -3,12 +3,14 @@
 One program defines and tries them all, as a person's script would; each check is a test here.
 """
 
+import copyreg
 import dataclasses
 import gc
 import json
 import os
 import re
 import subprocess
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -637,6 +639,25 @@ def test_a_class_is_kept_no_longer_than_its_task(way: str, gate: Gate) -> None:
         pool.shutdown()
         gc.collect()
         assert gone() is None
+
+
+def test_what_copyreg_knows_of_a_class_goes_with_it() -> None:
+    class Guarded:
+        def __init__(self, value: int) -> None:
+            self.value = value
+            self.lock = threading.Lock()
+
+    def doubled(it: Guarded) -> Guarded:
+        return Guarded(2 * it.value)
+
+    with InterpreterPoolExecutor(1) as pool:
+        assert pool.submit(issubclass, Guarded, Guarded).result()
+        copyreg.pickle(Guarded, lambda it: (Guarded, (it.value,)))
+        try:
+            result = pool.submit(doubled, Guarded(2)).result()
+        finally:
+            del copyreg.dispatch_table[Guarded]
+    assert (type(result), result.value) == (Guarded, 4)
 
 
 def test_more_classes_than_are_kept_go_in_one_parcel() -> None:

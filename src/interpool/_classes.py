@@ -5,6 +5,7 @@ members. The body is everything else, which may refer back to the class.
 """
 
 import abc
+import copyreg
 import enum
 import pickle
 import types
@@ -121,6 +122,8 @@ def contents_of(cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _extras_of(cls: type) -> Iterator[tuple[str, Any]]:
+    if cls in copyreg.dispatch_table:
+        yield "reduce", copyreg.dispatch_table[cls]
     annotate = vars(cls).get("__annotate_func__")
     if type(annotate) is types.FunctionType:
         yield "annotate", Annotate(annotate)

@@ -8,6 +8,7 @@ because it may change inside: a class that holds one has no fingerprint.
 """
 
 import abc
+import copyreg
 import enum
 import functools
 import operator
@@ -62,6 +63,7 @@ def is_same(one: Fingerprint, other: Fingerprint) -> bool:
 
 def _marks_of_class(cls: Any) -> Iterator[object]:
     yield from (cls.__name__, cls.__qualname__, ref(type(cls)), *map(ref, cls.__bases__))
+    yield from _marks_of(copyreg.dispatch_table.get(cls))
     made: frozenset[str] = _MADE_WITH_CLASS
     members: dict[str, Any] = {}
     if isinstance(cls, enum.EnumType):

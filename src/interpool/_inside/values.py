@@ -535,6 +535,10 @@ def fill_class(cls: Any, attributes: dict[str, Any], extras: dict[str, Any]) -> 
         type.__setattr__(cls, name, value)
     for name, state in extras.get("members", {}).items():
         vars(cls._member_map_[name]).update(state)
+    if "reduce" in extras:
+        import copyreg
+
+        copyreg.pickle(cls, extras["reduce"])
     if "annotate" in extras:
         cls.__annotate__ = extras["annotate"]
     if "registered" in extras:
