@@ -565,6 +565,32 @@ if __name__ == "__main__":
 """
 
 
+FUTURE = """
+from __future__ import annotations
+import dataclasses, typing
+from dataclasses import dataclass, KW_ONLY
+from typing import ClassVar
+from interpool import InterpreterPoolExecutor
+def fields():
+    @dataclass
+    class D:
+        count: ClassVar[int] = 0
+        total: typing.ClassVar[int] = 0
+        given: dataclasses.InitVar[int] = 0
+        x: int = 1
+        _: KW_ONLY
+        y: int = 2
+    return [(it.name, it.kw_only) for it in dataclasses.fields(D)]
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.submit(fields).result(60) == fields() == [("x", False), ("y", True)])
+"""
+
+
+def test_a_dataclass_made_in_a_task_knows_annotations_that_are_text() -> None:
+    done = run_program(FUTURE)
+    assert (done.stderr, done.stdout) == ("", "True\n")
+
+
 def test_main_of_a_worker_holds_what_was_sent_of_the_script(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(MAIN)

@@ -6,6 +6,8 @@ itself, so that a worker can tell which have changed, and each class in two part
 of and what it is filled with. `_inside.values` reads what is made here.
 """
 
+import __future__
+
 import builtins
 import copyreg
 import dataclasses
@@ -15,8 +17,10 @@ import io
 import itertools
 import marshal
 import pickle
+import re
 import sys
 import types
+import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -80,9 +84,25 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
             yield from _global_names(constant)
 
 
+def _names_in_text(code: types.CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_in_text(constant)
+        elif isinstance(constant, str):
+            yield from re.findall(r"\w+", constant)
+
+
+_FUTURE_ANNOTATIONS: Final = __future__.annotations.compiler_flag
+_NONE: Final[frozenset[str]] = frozenset()
+
+
 # The global names that a code object uses, those of the code inside it included.
 global_names_of: Final = Kept[types.CodeType, frozenset[str]](
     lambda code: frozenset(_global_names(code))
+).of
+# The names in the annotations inside a code object, where they are text.
+_names_in_text_of: Final = Kept[types.CodeType, frozenset[str]](
+    lambda code: frozenset(_names_in_text(code)) if code.co_flags & _FUTURE_ANNOTATIONS else _NONE
 ).of
 _all_names_of: Final = Kept[types.CodeType, frozenset[str]](lambda code: frozenset(_names(code))).of
 code_bytes_of: Final = Kept[types.CodeType, bytes](marshal.dumps).of
@@ -95,6 +115,11 @@ def _docstring_of(code: types.CodeType) -> Any:
 _IMMUTABLE: Final = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: made by C code
 _HAS_DOCSTRING: Final = 0x4000000  # CO_HAS_DOCSTRING
 _BUILTINS: Final = frozenset(vars(builtins))
+# What `dataclasses` looks for by its name in a class's module, where annotations are text.
+_MARKERS: Final = (
+    *(typing, typing.ClassVar),
+    *(dataclasses, dataclasses.InitVar, dataclasses.KW_ONLY),
+)
 
 
 # --- Encoding ------------------------------------------------------------------------------------
@@ -247,6 +272,9 @@ class Encoder:
         if isinstance(token, int):
             for name in global_names_of(code):
                 self._note(token, name)
+            for name in _names_in_text_of(code):
+                if any(function.__globals__.get(name) is marker for marker in _MARKERS):
+                    self._note(token, name)
         return token
 
     def _note(self, token: int, name: str) -> None:
