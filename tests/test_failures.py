@@ -598,6 +598,7 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
     ".handle[3].handle": lambda it: Slotted([0, 1, 2, Sink(it)]),
     ".more.handle": lambda it: types.SimpleNamespace(few=1, more=Slotted(it)),
     "['new'].handle": lambda it: collections.defaultdict(int, new=Sink(it)),
+    ".__self__[0]": lambda it: [it].append,
     ".default_factory, closure variable 'it'": lambda it: collections.defaultdict(lambda: it),
     "[1][0]": lambda it: types.MappingProxyType({1: [it]}),
     ", class 'Kind'.held": lambda it: type("Kind", (), {"held": it})(),

@@ -148,6 +148,7 @@ def _parts_of_reduced(kind: type, reduced: tuple[Any, ...]) -> Iterator[Part]:
 # What is there to be read where an object has what its class is called with.
 _FIRST_ARGUMENTS: Final[dict[type, str]] = {
     collections.defaultdict: ".default_factory",
+    types.BuiltinFunctionType: ".__self__",
     **dict.fromkeys(
         (
             *(types.MappingProxyType, weakref.WeakKeyDictionary),

@@ -45,7 +45,10 @@ _HINTS: Final[tuple[tuple[Any, Hint], ...]] = (
     ((types.FrameType, types.TracebackType), ("a frame of this thread", "Pass its text")),
     (
         types.ModuleType,
-        ("a module", "Put it into a file of its own in a folder of sys.path"),
+        (
+            "a module",
+            "Name what is used: from module import name; or put it into a folder of sys.path",
+        ),
     ),
 )
 
