@@ -315,6 +315,101 @@ def test_a_handler_that_fails_is_reported_and_hurts_no_task(
     assert reports == ["a log record of a worker cannot be passed on"]
 
 
+HOSTILE = """
+import logging, sys, threading
+from interpool import BrokenInterpreterPool, InterpreterPoolExecutor
+class Hostile(logging.Handler):
+    def emit(self, record):
+        raise {raised}("hostile")
+logging.getLogger().addHandler(Hostile())
+pool = InterpreterPoolExecutor(1)
+def log():
+    import logging
+    logging.warning("lost")
+    return "done"
+def fail():
+    raise ValueError("fails")
+"""
+
+
+@pytest.mark.parametrize("raised", ["OSError", "SystemExit", "KeyboardInterrupt"])
+def test_a_handler_that_fails_for_reports_too_hurts_nothing(raised: str) -> None:
+    done = run_program(
+        HOSTILE.format(raised=raised)
+        + """
+print(pool.submit(log).result(), pool.submit(log).result())
+called = threading.Event()
+entered, left = threading.Event(), threading.Event()
+first = pool.submit(abs, -1)
+first.add_done_callback(lambda _: (entered.set(), left.wait()))
+entered.wait()
+future = pool.submit(abs, -1)
+future.add_done_callback(lambda _: 1 / 0)
+future.add_done_callback(lambda _: called.set())
+left.set()
+print(future.result(), called.wait())
+broken = InterpreterPoolExecutor(1, initializer=fail)
+for _ in range(2):
+    try:
+        broken.submit(abs, -1).result()
+    except BrokenInterpreterPool as error:
+        print(type(error).__name__)
+broken.shutdown()
+pool.shutdown()
+print("down")
+"""
+    )
+    broken = "BrokenInterpreterPool"
+    assert done.stdout.split() == ["done", "done", "1", "True", broken, broken, "down"]
+    assert done.returncode == 0
+    reports = [line for line in done.stderr.splitlines() if line.startswith("interpool: ")]
+    assert len(reports) == 3
+    assert reports[0] == "interpool: a log record of a worker cannot be passed on"
+    assert reports[1].startswith("interpool: exception calling callback for <Future at ")
+    assert "fails" in reports[2]
+
+
+def test_closed_standard_streams_hurt_nothing() -> None:
+    done = run_program("""
+import os, sys
+from interpool import InterpreterPoolExecutor
+sys.stdout.close()
+sys.stderr.close()
+def talk():
+    import logging, sys
+    print("lost"); print("lost", file=sys.stderr); logging.error("lost")
+with InterpreterPoolExecutor(1) as pool:
+    for _ in range(3):
+        pool.submit(talk).result()
+os.write(1, b"done")
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("done", "", 0)
+
+
+def test_a_handler_may_use_the_pool_that_breaks() -> None:
+    done = run_program("""
+import logging, threading
+from interpool import BrokenInterpreterPool, InterpreterPoolExecutor
+class Submits(logging.Handler):
+    def emit(self, record):
+        def submit():
+            try:
+                pool.submit(abs, -1)
+            except BrokenInterpreterPool:
+                print("refused")
+        thread = threading.Thread(target=submit)
+        thread.start()
+        thread.join()
+logging.getLogger().addHandler(Submits())
+def fail():
+    raise ValueError
+with InterpreterPoolExecutor(1, initializer=fail) as pool:
+    print(type(pool.submit(abs, -1).exception()).__name__)
+""")
+    assert done.stdout.split() == ["refused", "BrokenInterpreterPool"]
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
 def test_what_cannot_be_formatted_is_told_as_logging_tells_it(
     pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,15 +14,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from interpool._reports import report
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 type Callback = Callable[[Future[Any]], object]
 type Due = deque[tuple[Future[Any], Callback]]
-
-_LOGGER: Final = logging.getLogger("concurrent.futures")  # where that package logs the same
 
 
 class Callbacks:
@@ -70,8 +70,9 @@ class Callbacks:
                     return
                 try:
                     callback(future)
-                except Exception:  # as `concurrent.futures` treats it
-                    _LOGGER.exception("exception calling callback for %r", future)
+                except Exception as error:  # as `concurrent.futures` treats it
+                    message = "exception calling callback for %r"
+                    report(logging.ERROR, message, future, error=error)
                 del future, callback
         finally:
             self._calling.discard(identity)

@@ -11,6 +11,7 @@ It ends when the engine has finished: closed, with no task and no worker left.
 """
 
 import contextlib
+import logging
 import threading
 from collections import deque
 from concurrent.futures import InvalidStateError
@@ -21,6 +22,7 @@ from interpool._callbacks import Callback, Callbacks
 from interpool._failures import Failure
 from interpool._inside import channels
 from interpool._output import Console, Output
+from interpool._reports import Notice, report
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -36,7 +38,9 @@ class Collector:
         self._engine = engine
         self._transport = transport
         self._thread = threading.Thread(target=self._run, name=f"{name}_collector")
-        self._outcomes: deque[Outcome | Output] = deque()  # of what was read, not ended yet
+        self._outcomes: deque[Outcome | Output | Notice] = (
+            deque()
+        )  # of what was read, not ended yet
         self._console = Console()
         self._callbacks = Callbacks(engine.max_workers, name)
 
@@ -89,6 +93,8 @@ class Collector:
             # Popped, so that a future and its result live no longer than their user holds them.
             if isinstance(outcome := self._outcomes.popleft(), Output):
                 self._console.pass_on(outcome)
+            elif isinstance(outcome, Notice):
+                report(logging.CRITICAL, "%s", outcome.text)
             else:
                 _end(outcome)
             del outcome

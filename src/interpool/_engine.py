@@ -26,12 +26,11 @@ thread SIGINT is `Deferred` meanwhile.
 
 import concurrent.futures
 import itertools
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from interpool import _environment, _lifetime
 from interpool._callbacks import Callback
@@ -43,11 +42,9 @@ from interpool._inside import channels
 from interpool._inside.outcomes import Message, describe
 from interpool._interrupts import Deferred
 from interpool._output import Output
+from interpool._reports import Notice
 from interpool._transport import Frame, Transport
 from interpool._worker import Settings, Worker
-
-# The standard library's pools log a failed initializer here; whoever listens there hears of ours.
-_LOGGER: Final = logging.getLogger("concurrent.futures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +191,7 @@ class Engine:
 
     # --- told by the collector -------------------------------------------------------------------
 
-    def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome | Output]) -> None:
+    def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome | Output | Notice]) -> None:
         """Account for what was read and feed the workers; add the futures that are to end."""
         with self._lock:
             transport = self._transport
@@ -223,7 +220,7 @@ class Engine:
             if self._transport is not None:
                 self._transport.wake()
 
-    def collapse(self, error: BaseException, outcomes: deque[Outcome | Output]) -> None:
+    def collapse(self, error: BaseException, outcomes: deque[Outcome | Output | Notice]) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
         failure = Failure.from_frame(describe(error, "collector"))
         with self._lock:
@@ -376,7 +373,7 @@ class Engine:
         return withdrawn
 
     def _account(
-        self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome | Output]
+        self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome | Output | Notice]
     ) -> None:
         """Act on a frame: the outcome of a task, or word of a worker."""
         if kind <= channels.EACH:
@@ -403,20 +400,20 @@ class Engine:
                 message = f"unknown frame {kind} of {subject}"
                 raise AssertionError(message)
 
-    def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome | Output]) -> None:
+    def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome | Output | Notice]) -> None:
         """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
         others = len(self._workers) - 1
         if failure.stage == "start" and others:
-            _LOGGER.critical("%s\n%s", failure.headline(), failure.text)
+            outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
             self.max_workers = others
         else:
             self._break(failure, outcomes)
 
-    def _break(self, failure: Failure, outcomes: deque[Outcome | Output]) -> None:
+    def _break(self, failure: Failure, outcomes: deque[Outcome | Output | Notice]) -> None:
         """Take no more tasks, and end those that no worker has taken; the others go on."""
         if self._broken is not None:
             return
-        _LOGGER.critical("%s\n%s", failure.headline(), failure.text)
+        outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
         self._broken = failure
         self._refusal = failure.headline()
         for future in self._withdraw_all():
@@ -424,7 +421,7 @@ class Engine:
             outcomes.append(Outcome(future, channels.UNSTARTED, failure))
 
     def _answer(
-        self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome | Output]
+        self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome | Output | Notice]
     ) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         future = self._in_flight.pop(task, None) if task is not None else None
@@ -432,7 +429,7 @@ class Engine:
             future._stage = Stage.ANSWERED
             outcomes.append(Outcome(future, kind, payload))
 
-    def _strand(self, outcomes: deque[Outcome | Output]) -> None:
+    def _strand(self, outcomes: deque[Outcome | Output | Notice]) -> None:
         """End the tasks that were taken by workers that are all gone without an answer."""
         for task, future in list(self._in_flight.items()):
             if self._is_taken(future):

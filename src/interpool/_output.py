@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from interpool._inside import surroundings
+from interpool._reports import report
 
-_LOGGER: Final = logging.getLogger("concurrent.futures")
 _NAMES: Final = {
     surroundings.RECORD: "a log record",
     surroundings.STDOUT: "standard output",
@@ -57,11 +57,11 @@ class Console:
             else:
                 stream = sys.stdout if unit == surroundings.STDOUT else sys.stderr
                 _write(stream, data.decode("utf-8", "backslashreplace"))
-        except BaseException:  # of the user's stream or handler, which may raise anything
+        except BaseException as error:  # of the user's stream or handler, which may raise anything
             if unit not in self._failed:
                 self._failed.add(unit)
                 message = "%s of a worker cannot be passed on"
-                _LOGGER.exception(message, _NAMES[unit])
+                report(logging.ERROR, message, _NAMES[unit], error=error)
 
 
 def _write(stream: Any, text: str) -> None:
