@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from interpool import InterpreterPoolExecutor, _environment
+from interpool._inside import surroundings
 from support import Gate, run_program
 
 
@@ -141,6 +143,43 @@ def test_a_line_without_an_end_is_passed_on_when_it_is_flushed(
         gate.open()
         future.result()
     assert heard.getvalue() == "half whole\n"
+
+
+class Heard(surroundings.Voice):
+    """A voice that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+
+    def say(self, _unit: int, data: bytes) -> None:
+        self.said.append(data)
+
+
+def test_what_is_printed_in_little_pieces_is_neither_copied_nor_searched_again() -> None:
+    class Rest(bytearray):
+        def rfind(self, *_: Any) -> int:
+            raise AssertionError
+
+        rpartition = __bytes__ = rfind  # type: ignore[assignment]
+
+    voice = Heard()
+    lines = surroundings.Lines(voice, surroundings.STDOUT)
+    rest = lines.rests[threading.get_ident()] = Rest()
+    for _ in range(100):
+        lines.write(b"0123456789")
+    assert lines.rests[threading.get_ident()] is rest
+    lines.write(b"\n\nmore")
+    assert voice.said == [b"0123456789" * 100 + b"\n\n"]
+    lines.flush()
+    assert voice.said[1:] == [b"more"]
+
+
+def test_a_line_that_is_longer_than_any_is_passed_on_in_parts() -> None:
+    voice = Heard()
+    lines = surroundings.Lines(voice, surroundings.STDOUT)
+    for _ in range(65):
+        lines.write(bytes(1 << 18))
+    assert list(map(len, voice.said)) == [1 << 24]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a\r\nb\n", "ü€😀" * 3_000, "x" * 5_000_000, "\udc80"])

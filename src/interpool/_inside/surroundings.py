@@ -33,6 +33,9 @@ RECORD, STDOUT, STDERR = range(3)
 
 # Bytes of output in one frame: the rest of what is written in one piece is for marshal's numbers.
 _PIECE = channels.ATOMIC_WRITE - 64
+# Bytes without an end of line that wait for one. A longer line is passed on in parts, between which
+# another's may come: what waits is in memory twice over. The number is arbitrary.
+_LONGEST_LINE = 1 << 24
 
 type Said = tuple[int, bytes, bool]
 """What a piece is of, the piece, and whether it is the last."""
@@ -72,14 +75,15 @@ class Voice:
 class Lines(_io._BufferedIOBase):
     """The binary stream under `sys.stdout` and `sys.stderr`: sends whole lines.
 
-    A rest without an end of line waits, each thread's for itself, until it is flushed.
+    A rest without an end of line waits, each thread's for itself, until it is flushed. A finalizer
+    that prints comes in between any two calls here, and finds and leaves everything whole.
     """
 
     def __init__(self, voice: Voice, unit: int) -> None:
         """Args: where to send, and as what."""
         self._voice = voice
         self._unit = unit
-        self.rests: dict[int, bytes] = {}  # by thread
+        self.rests: dict[int, bytearray] = {}  # by thread; of those that have ended, empty
 
     def writable(self) -> bool:
         """Whether it can be written to."""
@@ -89,21 +93,32 @@ class Lines(_io._BufferedIOBase):
         """Take what is printed."""
         data = bytes(data)
         thread = _thread.get_ident()
-        lines, newline, rest = (self.rests.pop(thread, b"") + data).rpartition(b"\n")
-        if rest:
-            self.rests[thread] = rest
-        if newline:
-            self._voice.say(self._unit, lines + newline)
+        if thread not in self.rests:
+            self.rests.setdefault(thread, bytearray())
+        # Of the rest neither a copy is made nor is it searched: it may grow by a few bytes a call.
+        end = data.rfind(b"\n") + 1
+        if end:
+            self._voice.say(self._unit, bytes(self._take(thread) + data[:end]))
+        self.rests[thread] += data[end:]
+        if len(self.rests[thread]) >= _LONGEST_LINE:
+            self._voice.say(self._unit, bytes(self._take(thread)))
         return len(data)
+
+    def _take(self, thread: int) -> bytearray:
+        empty = bytearray()
+        # Nothing is called between these two lines, so nothing is written either.
+        rest = self.rests[thread]
+        self.rests[thread] = empty
+        return rest
 
     def flush(self) -> None:
         """Send this thread's rest, and those of threads that have ended."""
-        if not self.rests:
+        if not any(list(self.rests.values())):
             return
         others = sys._current_frames().keys() - {_thread.get_ident()}
         for thread in self.rests.keys() - others:
-            if rest := self.rests.pop(thread, b""):
-                self._voice.say(self._unit, rest)
+            if rest := self._take(thread):
+                self._voice.say(self._unit, bytes(rest))
 
 
 _lines: list[Lines] = []
