@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import interpool
 from interpool import InterpreterPoolExecutor
 from interpool._inside import channels, values
 from shapes import Holder, Items, Key, Pair, Shade, Table, Text, in_every_way
@@ -190,6 +191,21 @@ def test_values_of_the_standard_library(pool: InterpreterPoolExecutor, value: An
         assert type(copy) is type(value)
         # What compares by identity says what it is.
         assert copy == value or repr(copy) == repr(value)
+
+
+@pytest.mark.parametrize("by", [-1, 0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_that_are_as_large_as_buffers(
+    pool: InterpreterPoolExecutor, sign: int, by: int
+) -> None:
+    value = sign << (8 * (values.LARGE + by))
+    held: Any = [value, b"x" * values.LARGE, {value}, value - 1, b"x"]
+    assert interpool.explain(value).how == interpool.explain(held).how == "by value"
+    assert pool.submit(identity, value).result() == value
+    assert pool.submit(identity, [value]).result() == [value]
+    assert pool.submit(identity, held).result() == held
+    assert pool.submit(lambda: (value, held)).result() == (value, held)
+    assert list(pool.map(identity, [value, held], chunksize=2)) == [value, held]
 
 
 def test_what_makes_missing_items_goes_along(pool: InterpreterPoolExecutor) -> None:

@@ -49,7 +49,7 @@ PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 # Buffers in a pickle from this size on travel by themselves, uncopied until they arrive. In bytes:
 # more than one frame of the pickle protocol may have (64 KiB, and less than as much for what it
-# began with), so that what is written in one piece of this size is a buffer.
+# began with), so that what is written in one piece of this size is a buffer, or holds an integer.
 LARGE = 1 << 18
 
 # Callables and classes kept, by key or token. A message carries the definitions that it needs, so
@@ -740,12 +740,12 @@ class Segments:
         """Take a piece. A buffer that may change is copied at once."""
         size = len(data)
         if size >= LARGE:
-            header = self._stream[-1]
+            # Or it is what the pickler has kept in its own buffer, of an integer above all.
+            header = self._stream[-1] if self._stream else b""
             for opcode, width, loads in _BUFFERS:
                 start = len(header) - width - 1
-                if header.startswith(opcode, start) and header[start + 1 :] == size.to_bytes(
-                    width, "little"
-                ):
+                number = size.to_bytes(width, "little")
+                if start > 0 and header.startswith(opcode, start) and header.endswith(number):
                     self._stream[-1] = header[:start] + loads
                     self._buffers.append(bytes(data))
                     return size
