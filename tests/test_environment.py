@@ -508,6 +508,33 @@ def test_warning_filters_are_those_of_each_submit(
         assert "UserWarning: shown" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [("-Wdefault",), ("-Xdev",), ("-Walways::UserWarning",)])
+def test_filters_of_the_command_line_are_those_of_a_moment_too(options: tuple[str, ...]) -> None:
+    done = run_program(
+        Path(options[0]),
+        "-c",
+        """
+import warnings
+from interpool import InterpreterPoolExecutor
+def filters():
+    import warnings
+    return len(warnings.filters)
+def warn():
+    import warnings
+    warnings.warn("raised")
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.submit(filters).result() == len(warnings.filters))
+warnings.simplefilter("error")
+with InterpreterPoolExecutor(1) as pool:
+    print(repr(pool.submit(warn).exception()))
+    warnings.simplefilter("ignore")
+    print(pool.submit(warn).exception())
+""",
+    )
+    assert done.stdout.splitlines() == ["True", "UserWarning('raised')", "None"]
+    assert done.stderr == ""
+
+
 def test_warnings_are_logged_where_they_are_logged_here(
     pool: InterpreterPoolExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:

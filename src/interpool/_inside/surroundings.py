@@ -171,7 +171,12 @@ def begin(number: int, results: int, name: str, environment: bytes) -> None:
         if _thread.get_ident() == loop:
             threading.current_thread().name = name
 
+    def filter_warnings(_warnings: Any) -> None:
+        _set_filters(_environment[2])
+
     _when_imported("threading", name_thread)
+    # Importing it puts the filters of `-W`, `PYTHONWARNINGS` and `-X dev` before those there are.
+    _when_imported("warnings", filter_warnings)
     _when_imported("logging", _forward_records)
     adopt(None)
 
