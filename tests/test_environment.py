@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,85 @@ def test_bytes_are_printed_by_way_of_the_buffer(
 
     assert pool.submit(write).result() == (False, "utf-8")
     assert capsys.readouterr().out == "bytes \\xff\n"
+
+
+def wrap_twice() -> None:
+    import io
+    import sys
+
+    sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
+    print("wrapped é")
+    sys.stdout = io.TextIOWrapper(sys.stdout.detach())
+    print("wrapped again")
+
+
+def use_codecs() -> None:
+    import codecs
+    import sys
+
+    out: Any = sys.__stdout__
+    sys.stdout = codecs.getwriter("utf-8")(out.buffer)
+    print("wrapped é")
+    print("wrapped again", end="\n")
+
+
+def reconfigure() -> None:
+    import sys
+
+    sys.stdout.reconfigure(write_through=False)  # type: ignore[union-attr]
+    print("wrapped é")
+    print("wrapped again", end="\n")
+
+
+def put_back() -> None:
+    import io
+    import sys
+
+    sys.stdout = io.StringIO()
+    print("hidden")
+    sys.stdout = sys.__stdout__
+    print("wrapped é")
+    print("wrapped again")
+
+
+def close() -> None:
+    import sys
+
+    print("wrapped é")
+    sys.stdout.close()
+    print("wrapped again")
+
+
+@pytest.mark.parametrize("change", [wrap_twice, use_codecs, reconfigure, put_back, close])
+def test_a_task_may_put_another_stream_around_the_buffer(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str], change: Callable[[], None]
+) -> None:
+    for _ in range(2):
+        pool.submit(change).result()
+        assert capsys.readouterr() == ("wrapped é\nwrapped again\n", "")
+        pool.submit(say, "after", end="").result()
+        assert capsys.readouterr() == ("after", "")
+
+
+def test_a_task_that_leaves_no_stream_or_one_that_fails_hurts_nothing(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave(kind: str) -> str:
+        import sys
+
+        class Hostile:
+            def flush(self) -> None:
+                raise SystemExit
+
+        before = type(sys.stdout).__name__
+        sys.stdout = Hostile() if kind == "hostile" else None
+        if kind == "gone":
+            del sys.stdout
+        return before
+
+    found = [pool.submit(leave, kind).result() for kind in ("hostile", "none", "gone")]
+    assert found == ["TextIOWrapper", "Hostile", "NoneType"]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_initializer_may_print(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,13 @@ class Lines(_io._BufferedIOBase):
         self.rests[thread] = empty
         return rest
 
+    def close(self) -> None:
+        """Flush, and stay open: the worker's next task prints too.
+
+        A stream that a task has put around this one closes it when it is gone.
+        """
+        self.flush()
+
     def flush(self) -> None:
         """Send this thread's rest, and those of threads that have ended."""
         if not any(list(self.rests.values())):
@@ -121,24 +128,35 @@ class Lines(_io._BufferedIOBase):
                 self._voice.say(self._unit, bytes(rest))
 
 
-_lines: list[Lines] = []
+# By the names under which tasks find them in `sys`: each with what it writes to.
+_streams: dict[str, tuple[Any, Lines]] = {}
 
 
 def _stream(voice: Voice, unit: int, name: str) -> Any:
     lines = Lines(voice, unit)
-    _lines.append(lines)
     buffer: Any = lines
     # What cannot be encoded must not fail a task: only main knows its own stream's encoding.
     stream = _io.TextIOWrapper(
         buffer, "utf-8", errors="backslashreplace", newline="\n", write_through=True
     )
-    lines.name = name  # type: ignore[attr-defined]  # what TextIOWrapper gives as its own
+    lines.name = f"<{name}>"  # type: ignore[attr-defined]  # what TextIOWrapper gives as its own
+    _streams[name] = stream, lines
     return stream
+
+
+def _flush(stream: Any) -> None:
+    try:  # noqa: SIM105 - importing contextlib would cost each worker more than that
+        stream.flush()
+    except BaseException:  # noqa: S110 - closed, say; the task is over, and nobody asks
+        pass
 
 
 def flush() -> None:
     """Send what the task that ends has printed without an end of line."""
-    for lines in _lines:
+    for name, (own, lines) in _streams.items():
+        stream: Any = getattr(sys, name, None)
+        if stream is not own or not own.write_through:  # a task has put another in its place
+            _flush(stream)
         if lines.rests:
             lines.flush()
 
@@ -163,8 +181,9 @@ def begin(number: int, results: int, name: str, environment: bytes) -> None:
     global _first, _voice  # noqa: PLW0603 - the state of this module
     _first = environment
     _voice = Voice(number, results)
-    sys.stdout = _stream(_voice, STDOUT, "<stdout>")
-    sys.stderr = _stream(_voice, STDERR, "<stderr>")
+    # What a task that has redirected its output puts back may be the one or the other.
+    sys.stdout = sys.__stdout__ = _stream(_voice, STDOUT, "stdout")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(_voice, STDERR, "stderr")  # type: ignore[misc]
     loop = _thread.get_ident()
 
     def name_thread(threading: Any) -> None:
