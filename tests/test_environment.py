@@ -151,8 +151,45 @@ class Heard(surroundings.Voice):
     def __init__(self) -> None:
         self.said: list[bytes] = []
 
-    def say(self, _unit: int, data: bytes) -> None:
+    def say(self, _kind: int, data: bytes) -> None:
         self.said.append(data)
+
+
+def test_what_a_finalizer_prints_or_logs_does_not_tear_what_it_comes_into(
+    pool: InterpreterPoolExecutor,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def talk(size: int) -> None:
+        import logging
+        import os
+
+        system: Any = os
+        plain = os.write
+
+        def write(fd: int, data: bytes) -> int:
+            # As a finalizer would, between any two pieces.
+            system.write = plain
+            print("finalizer")
+            logging.getLogger("finalizer").error("f" * size)
+            system.write = write
+            return plain(fd, data)
+
+        system.write = write
+        try:
+            print("y" * size)
+            logging.getLogger("work").error("z" * size)
+        finally:
+            system.write = plain
+
+    size = 20_000
+    pool.submit(talk, size).result()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("y" * size) == 1
+    assert {*lines} == {"y" * size, "finalizer"}
+    records = [(record.name, record.getMessage()) for record in caplog.records]
+    assert records.count(("work", "z" * size)) == 1
+    assert {*records} == {("work", "z" * size), ("finalizer", "f" * size)}
 
 
 def test_what_is_printed_in_little_pieces_is_neither_copied_nor_searched_again() -> None:

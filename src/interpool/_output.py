@@ -36,32 +36,32 @@ class Console:
     """Puts the pieces of one pool's workers together and passes them on."""
 
     def __init__(self) -> None:
-        self._pieces: dict[tuple[int, int], bytearray] = {}
+        self._pieces: dict[int, dict[int, bytearray]] = {}  # by worker and unit, not complete yet
         self._failed: set[int] = set()
 
     def pass_on(self, output: Output) -> None:
         """Take a piece. Called by one thread, and under no lock."""
         if output.said is None:
-            for unit in _NAMES:
-                self._pieces.pop((output.worker, unit), None)
+            self._pieces.pop(output.worker, None)
             return
-        unit, piece, is_last = output.said
-        data = self._pieces.pop((output.worker, unit), None) or bytearray()
+        unit, kind, piece, is_last = output.said
+        pieces = self._pieces.setdefault(output.worker, {})
+        data = pieces.pop(unit, None) or bytearray()
         data += piece
         if not is_last:
-            self._pieces[output.worker, unit] = data
+            pieces[unit] = data
             return
         try:
-            if unit == surroundings.RECORD:
+            if kind == surroundings.RECORD:
                 _handle(marshal.loads(data))
             else:
-                stream = sys.stdout if unit == surroundings.STDOUT else sys.stderr
+                stream = sys.stdout if kind == surroundings.STDOUT else sys.stderr
                 _write(stream, data.decode("utf-8", "backslashreplace"))
         except BaseException as error:  # of the user's stream or handler, which may raise anything
-            if unit not in self._failed:
-                self._failed.add(unit)
+            if kind not in self._failed:
+                self._failed.add(kind)
                 message = "%s of a worker cannot be passed on"
-                report(logging.ERROR, message, _NAMES[unit], error=error)
+                report(logging.ERROR, message, _NAMES[kind], error=error)
 
 
 def _write(stream: Any, text: str) -> None:

@@ -12,6 +12,7 @@ import _io
 import _thread
 import _warnings
 import builtins
+import itertools
 import marshal
 import sys
 
@@ -37,8 +38,8 @@ _PIECE = channels.ATOMIC_WRITE - 64
 # another's may come: what waits is in memory twice over. The number is arbitrary.
 _LONGEST_LINE = 1 << 24
 
-type Said = tuple[int, bytes, bool]
-"""What a piece is of, the piece, and whether it is the last."""
+type Said = tuple[int, int, bytes, bool]
+"""A unit's number, what it is, the piece of it, and whether that is the last."""
 type Filter = tuple[
     str, str | tuple[str, int] | None, tuple[str, str], str | tuple[str, int] | None, int
 ]
@@ -53,23 +54,26 @@ type Environment = tuple[list[str], list[str], list[Filter], Levels]
 
 
 class Voice:
-    """What sends output to main, in pieces that the pipe takes whole."""
+    """What sends output to main, in pieces that the pipe takes whole.
+
+    A unit's pieces go by its number, for others may come in between: of another thread, or of a
+    finalizer that prints in this one.
+    """
 
     def __init__(self, number: int, fd: int) -> None:
         """Args: the worker's number, and the results pipe."""
         self._number = number
         self._fd = fd
-        # The pieces of a unit follow one another. Reentrant, for a finalizer may print in between.
-        self._lock = _thread.RLock()
+        self._units = itertools.count()
 
-    def say(self, unit: int, data: bytes) -> None:
+    def say(self, kind: int, data: bytes) -> None:
         """Send a unit of output: whole lines, or a record."""
-        with self._lock:
-            for start in range(0, len(data), _PIECE):
-                end = start + _PIECE
-                said: Said = (unit, data[start:end], end >= len(data))
-                frame = marshal.dumps((self._number, channels.SAID, said))
-                channels.write(self._fd, channels.with_length(frame))
+        unit = next(self._units)
+        for start in range(0, len(data), _PIECE):
+            end = start + _PIECE
+            said: Said = (unit, kind, data[start:end], end >= len(data))
+            frame = marshal.dumps((self._number, channels.SAID, said))
+            channels.write(self._fd, channels.with_length(frame))
 
 
 class Lines(_io._BufferedIOBase):
@@ -79,10 +83,10 @@ class Lines(_io._BufferedIOBase):
     that prints comes in between any two calls here, and finds and leaves everything whole.
     """
 
-    def __init__(self, voice: Voice, unit: int) -> None:
+    def __init__(self, voice: Voice, kind: int) -> None:
         """Args: where to send, and as what."""
         self._voice = voice
-        self._unit = unit
+        self._kind = kind
         self.rests: dict[int, bytearray] = {}  # by thread; of those that have ended, empty
 
     def writable(self) -> bool:
@@ -98,10 +102,10 @@ class Lines(_io._BufferedIOBase):
         # Of the rest neither a copy is made nor is it searched: it may grow by a few bytes a call.
         end = data.rfind(b"\n") + 1
         if end:
-            self._voice.say(self._unit, bytes(self._take(thread) + data[:end]))
+            self._voice.say(self._kind, bytes(self._take(thread) + data[:end]))
         self.rests[thread] += data[end:]
         if len(self.rests[thread]) >= _LONGEST_LINE:
-            self._voice.say(self._unit, bytes(self._take(thread)))
+            self._voice.say(self._kind, bytes(self._take(thread)))
         return len(data)
 
     def _take(self, thread: int) -> bytearray:
@@ -125,15 +129,15 @@ class Lines(_io._BufferedIOBase):
         others = sys._current_frames().keys() - {_thread.get_ident()}
         for thread in self.rests.keys() - others:
             if rest := self._take(thread):
-                self._voice.say(self._unit, bytes(rest))
+                self._voice.say(self._kind, bytes(rest))
 
 
 # By the names under which tasks find them in `sys`: each with what it writes to.
 _streams: dict[str, tuple[Any, Lines]] = {}
 
 
-def _stream(voice: Voice, unit: int, name: str) -> Any:
-    lines = Lines(voice, unit)
+def _stream(voice: Voice, kind: int, name: str) -> Any:
+    lines = Lines(voice, kind)
     buffer: Any = lines
     # What cannot be encoded must not fail a task: only main knows its own stream's encoding.
     stream = _io.TextIOWrapper(
