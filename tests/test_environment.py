@@ -565,6 +565,100 @@ with InterpreterPoolExecutor(1, initializer=fail) as pool:
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+JOBS = """
+import logging
+log = logging.getLogger("jobs")
+handler = {handler}
+handler.setFormatter(logging.Formatter("own: %(message)s"))
+log.addHandler(handler)
+log.setLevel("INFO")
+log.propagate = {propagate}
+def work(n):
+    log.info("work %d", n)
+    return n
+"""
+JOBS_PROGRAM = """
+import jobs, logging
+from interpool import InterpreterPoolExecutor
+{config}
+with InterpreterPoolExecutor(1) as pool:
+    print(jobs.work(1), pool.submit(jobs.work, 2).result())
+    {later}
+    print(jobs.work(3), pool.submit(jobs.work, 4).result())
+"""
+OWN, ROOT = "own: work {}", "root: work {}"
+CONFIG = "logging.basicConfig(format='root: %(message)s', level='INFO')"
+NEW_FORM = "jobs.handler.setFormatter(logging.Formatter('new: %(message)s'))"
+
+
+@pytest.mark.parametrize(
+    ("propagate", "config", "later", "forms"),
+    [
+        (True, "", "", [[OWN], [OWN]]),
+        (False, "", "", [[OWN], [OWN]]),
+        (True, CONFIG, "", [[OWN, ROOT], [OWN, ROOT]]),
+        (False, CONFIG, "", [[OWN], [OWN]]),
+        (True, "", NEW_FORM, [[OWN], ["new: work {}"]]),
+    ],
+)
+@pytest.mark.parametrize("handler", ["StreamHandler()", "FileHandler('log')"])
+def test_a_handler_that_a_module_adds_in_both_says_once_what_it_says(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    handler: str,
+    propagate: bool,
+    config: str,
+    later: str,
+    forms: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.py").write_text(
+        JOBS.format(handler=f"logging.{handler}", propagate=propagate)
+    )
+    done = run_program(JOBS_PROGRAM.format(config=config, later=later))
+    assert done.stdout == "1 2\n3 4\n"
+    log = tmp_path / "log"
+    lines = done.stderr.splitlines() + (log.read_text().splitlines() if log.exists() else [])
+    expected = [form.format(n) for n in range(1, 5) for form in forms[n > 2]]
+    assert sorted(lines) == sorted(expected)
+
+
+def test_a_handler_that_was_made_before_it_was_added_says_once_what_it_says(
+    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str], logger: logging.Logger
+) -> None:
+    def attach_and_log() -> None:
+        import logging
+
+        logger = logging.getLogger("test_environment")
+        if not logger.handlers:
+            logger.addHandler(logging.StreamHandler())
+        logger.warning("once")
+
+    pool.submit(attach_and_log).result()
+    assert capsys.readouterr().err == "once\n"
+    handler = logging.StreamHandler()
+    pool.submit(abs, 1).result()
+    logger.addHandler(handler)  # of which nobody is told
+    pool.submit(attach_and_log).result()
+    assert capsys.readouterr().err == "once\n"
+
+
+def test_a_handler_that_only_the_worker_has_works(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, logger: logging.Logger
+) -> None:
+    def attach() -> None:
+        import logging
+        import sys
+
+        logging.getLogger("test_environment").addHandler(logging.StreamHandler(sys.stdout))
+
+    logger.addHandler(logging.NullHandler())
+    with InterpreterPoolExecutor(1, initializer=attach) as pool:
+        pool.submit(log_all, "a").result()
+    assert capsys.readouterr().out == "a 30\na 40\n"
+    assert [record.getMessage() for record in caplog.records] == ["a 30", "a 40"]
+
+
 def test_what_cannot_be_formatted_is_told_as_logging_tells_it(
     pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
 ) -> None:

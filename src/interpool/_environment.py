@@ -38,6 +38,7 @@ def snapshot() -> bytes:
         tuple(getattr(sys, "argv", ())),  # an embedding program may have none
         tuple(_filters()),
         _captured() is None,
+        len(logging._handlerList),  # type: ignore[attr-defined]  # one is made to be added
         _MARK in _cache(),
     )
     last = _last
@@ -88,7 +89,12 @@ def _levels() -> surroundings.Levels:
         if isinstance(logger, logging.Logger) and logger.level
     }
     levels[""] = int(logging.root.level)
-    return int(logging.root.manager.disable), levels, _captured() is not None
+    handlers = {
+        str.__str__(logger.name): tuple(map(surroundings.mark_of, logger.handlers))
+        for logger in (logging.root, *list(loggers.values()))
+        if isinstance(logger, logging.Logger) and logger.handlers
+    }
+    return int(logging.root.manager.disable), levels, _captured() is not None, handlers
 
 
 def _plain_filter(

@@ -53,7 +53,7 @@ class Console:
             return
         try:
             if kind == surroundings.RECORD:
-                _handle(marshal.loads(data))
+                _handle(*marshal.loads(data))
             else:
                 stream = sys.stdout if kind == surroundings.STDOUT else sys.stderr
                 _write(stream, data.decode("utf-8", "backslashreplace"))
@@ -76,8 +76,22 @@ def _write(stream: Any, text: str) -> None:
         stream.flush()  # a worker's rest was flushed there, or its task has ended
 
 
-def _handle(attributes: dict[str, Any]) -> None:
+def _handle(attributes: dict[str, Any], here: surroundings.Here) -> None:
+    """Handle a record, but for what handlers of the worker have done: `here`, to the worker."""
     record = logging.makeLogRecord(attributes)
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    if logger is None or not logger.isEnabledFor(record.levelno):
+        return
+    if not here:
         logger.handle(record)
+        return
+    found = logger.filter(record)
+    if not found:
+        return
+    record = found if isinstance(found, logging.LogRecord) else record
+    while logger is not None:
+        for handler in logger.handlers:
+            mark = logger.name, surroundings.mark_of(handler)
+            if record.levelno >= handler.level and mark not in here:
+                handler.handle(record)
+        logger = logger.parent if logger.propagate else None

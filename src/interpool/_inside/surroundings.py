@@ -44,8 +44,12 @@ type Filter = tuple[
     str, str | tuple[str, int] | None, tuple[str, str], str | tuple[str, int] | None, int
 ]
 """A warning filter, patterns as text and flags, the category as module and qualified name."""
-type Levels = tuple[int, dict[str, int], bool]
-"""What `logging.disable` was told, the level of each logger, whether warnings are logged."""
+type Mark = tuple[str, str]
+"""By which a handler is known in another interpreter: its class, and its file if it has one."""
+type Here = tuple[tuple[str, Mark], ...]
+"""The handlers of a worker that have handled a record, each with its logger's name."""
+type Levels = tuple[int, dict[str, int], bool, dict[str, tuple[Mark, ...]]]
+"""What `logging.disable` was told, each logger's level, whether warnings are logged, handlers."""
 type Environment = tuple[list[str], list[str], list[Filter], Levels]
 """`sys.path`, `sys.argv`, the warning filters and the levels."""
 
@@ -169,7 +173,7 @@ def flush() -> None:
 
 _first = b""  # what the worker began with
 _adopted = b""
-_environment: Environment = ([], [], [], (0, {}, False))
+_environment: Environment = ([], [], [], (0, {}, False, {}))
 _voice: Voice | None = None
 
 
@@ -284,20 +288,50 @@ def _set_filters(filters: Iterable[Filter]) -> None:
 _PLAIN = frozenset({type(None), bool, int, float, str})
 
 
+def mark_of(handler: Any) -> Mark:
+    """Return by what a handler is known where a module has made one like it."""
+    kind = type(handler)
+    return f"{kind.__module__}.{kind.__qualname__}", f"{getattr(handler, 'baseFilename', '')}"
+
+
 def _forward_records(logging: Any) -> None:
     """Send every record that nobody here keeps to the handlers of main."""
 
     class ToMain(logging.Handler):  # type: ignore[misc]
-        def emit(self, record: Any) -> None:
+        def handle(self, record: Any, here: Here = ()) -> None:
             try:
-                data = marshal.dumps(_plain_record(logging, record))
+                data = marshal.dumps((_plain_record(logging, record), here))
             except Exception:  # what the user gave cannot be formatted
                 self.handleError(record)
             else:
                 assert _voice is not None  # noqa: S101 - it was there before this handler
                 _voice.say(RECORD, data)
 
-    logging.root.addHandler(ToMain())
+    to_main = ToMain()
+
+    def call_handlers(self: Any, record: Any) -> None:
+        """Call handlers as `logging` does, but leave those that main has too to main.
+
+        A module that adds a handler when it is imported does so in each interpreter.
+        """
+        here: list[tuple[str, Mark]] = []
+        is_for_main, found = False, 0
+        logger = self
+        while logger:
+            of_main = _environment[3][3].get(logger.name, ())
+            for handler in logger.handlers:
+                found += 1
+                if handler is to_main or (mark := mark_of(handler)) in of_main:
+                    is_for_main = True
+                elif record.levelno >= handler.level:
+                    handler.handle(record)
+                    here.append((logger.name, mark))
+            logger = logger.parent if logger.propagate else None
+        if is_for_main or not found:
+            to_main.handle(record, tuple(here))
+
+    logging.Logger.callHandlers = call_handlers
+    logging.root.addHandler(to_main)
     _set_levels(logging, _environment[3])
 
 
@@ -312,7 +346,7 @@ def _plain_record(logging: Any, record: Any) -> dict[str, Any]:
 
 
 def _set_levels(logging: Any, levels: Levels) -> None:
-    disabled, by_name, captures = levels
+    disabled, by_name, captures, _ = levels
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name not in by_name and hasattr(logger, "setLevel"):
             logger.setLevel(logging.NOTSET)
