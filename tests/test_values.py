@@ -2,6 +2,7 @@
 
 import array
 import collections
+import ctypes
 import datetime as dt
 import decimal
 import fractions
@@ -110,6 +111,48 @@ def test_a_view_of_several_dimensions(pool: InterpreterPoolExecutor) -> None:
     copy = pool.submit(identity, view).result()
     assert told(copy) == told(view)
     assert copy.tolist() == view.tolist()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(ctypes.c_byte, ctypes.c_ubyte, ctypes.c_char, ctypes.c_bool, ctypes.c_double),
+        *(ctypes.c_short, ctypes.c_uint, ctypes.c_long, ctypes.c_longlong, ctypes.c_float),
+        ctypes.c_uint8.__ctype_be__,
+    ],
+)
+def test_a_view_of_an_array_of_ctypes(pool: InterpreterPoolExecutor, kind: Any) -> None:
+    view = memoryview((kind * 3)(1, 0, 1))
+    copy = pool.submit(identity, view).result()
+    expected = view.format.lstrip("<>"), view.itemsize, False
+    assert (copy.format, copy.itemsize, copy.readonly) == expected
+    assert copy.tobytes() == view.tobytes()
+    grid = memoryview((kind * 3 * 2)())
+    assert pool.submit(identity, grid).result().shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: memoryview(array.array("w", "ab")),
+        lambda: memoryview((ctypes.c_uint32.__ctype_be__ * 3)()),
+        lambda: memoryview((ctypes.c_wchar * 3)()),
+        lambda: memoryview((ctypes.py_object * 3)()),
+        lambda: memoryview(type("Own", (ctypes.Structure,), {"_fields_": []})()),
+        lambda: memoryview(ctypes.c_int(1)),
+    ],
+)
+def test_a_view_that_cannot_be_made_of_bytes_is_refused(
+    pool: InterpreterPoolExecutor, make: Callable[[], memoryview]
+) -> None:
+    (culprit,) = interpool.explain({"view": make()}).culprits()
+    assert culprit.path == "['view']"
+    with pytest.raises(interpool.TransferError) as raised:
+        pool.submit(identity, {"view": make()}).result()
+    assert raised.value.path == "argument 1['view'] of identity"
+    assert raised.value.hint == culprit.hint == "Pass what it is a view of, or its tobytes()"
+    with pytest.raises(interpool.TransferError):
+        pool.submit(make).result()
 
 
 def test_what_a_worker_changes_is_a_copy(pool: InterpreterPoolExecutor) -> None:

@@ -42,6 +42,10 @@ _HINTS: Final[tuple[tuple[Any, Hint], ...]] = (
         (weakref.ref, weakref.ProxyType, weakref.CallableProxyType),
         ("a weak reference", "Pass what it refers to"),
     ),
+    (
+        memoryview,
+        ("a view that cannot be made anew", "Pass what it is a view of, or its tobytes()"),
+    ),
     ((types.FrameType, types.TracebackType), ("a frame of this thread", "Pass its text")),
     (
         types.ModuleType,

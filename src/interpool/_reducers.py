@@ -12,6 +12,8 @@ import functools
 import marshal
 import mmap
 import pickle
+import struct
+import sys
 import types
 import typing
 import weakref
@@ -49,15 +51,32 @@ def _array(it: array.array[Any]) -> Any:
 
 
 def _view(it: memoryview) -> Any:
-    form = it.format.removeprefix("@")
-    if len(form) != 1 or it.ndim == 0 or (it.ndim > 1 and 0 in (it.shape or ())):
-        message = (
-            f"a memoryview of format {it.format!r} and shape {it.shape} cannot be made anew: "
-            "pass its bytes"
-        )
+    form = _native_format(it.format, it.itemsize)
+    if not form or it.ndim == 0 or (it.ndim > 1 and 0 in (it.shape or ())):
+        message = f"a view of format {it.format!r} and shape {it.shape} cannot be made of bytes"
         raise pickle.PicklingError(message)
-    data = it.tobytes()
-    return values.make_view, (data if it.readonly else bytearray(data), form, it.shape)
+    return values.make_view, (it.tobytes(), form, it.shape, it.readonly)
+
+
+def _native_format(form: str, size: int) -> str:
+    """Return the format of a view to which a view of bytes can be cast; empty if there is none.
+
+    Those of `ctypes` name the order of bytes, which is this machine's own: `<i` is its `i`.
+    """
+    code: str = form.lstrip("@=<>!")
+    order = form[: len(form) - len(code)]
+    if order in _SWAPPED and size > 1:
+        return ""
+    for kind in ("bhilqn", "BHILQN", "efd", "c", "?", "P"):
+        # The same code, where it means the same; for what is `l` elsewhere may be `i` here.
+        candidates: list[str] = [code, *kind] if len(code) == 1 and code in kind else []
+        for native in candidates:
+            if struct.calcsize(native) == size:
+                return native
+    return ""
+
+
+_SWAPPED: Final = (">", "!") if sys.byteorder == "little" else ("<",)
 
 
 def _mmap(it: mmap.mmap) -> Any:

@@ -632,9 +632,9 @@ def make_array(typecode: str, data: bytes) -> Any:
     return made
 
 
-def make_view(data: bytes | bytearray, form: str, shape: Sequence[int]) -> memoryview:
+def make_view(data: bytes, form: str, shape: Sequence[int], is_readonly: bool) -> memoryview:
     """Make a view of bytes of its own: a `bytearray` if it may be written to."""
-    view: Any = memoryview(data)
+    view: Any = memoryview(data if is_readonly else bytearray(data))
     made: memoryview = view.cast(form) if len(shape) == 1 else view.cast(form, shape)
     return made
 
