@@ -98,6 +98,76 @@ def test_large_buffers_go_out_of_band(make: Any) -> None:
         buffer.close()
 
 
+BIG = bytearray(1_000_000)
+
+
+def test_what_a_function_brings_along_goes_in_one_piece() -> None:
+    def of_global() -> int:
+        return len(BIG)
+
+    big = BIG
+
+    def of_closure() -> int:
+        return len(big)
+
+    class Own:
+        table = BIG
+
+    assert names(explain(of_global)) == {"global 'BIG'": "by value"}
+    assert names(explain([of_global]).parts[0]) == {"global 'BIG'": "by value"}
+    assert names(explain(of_closure)) == {"closure variable 'big'": "by value"}
+    assert names(explain(functools.partial(len, BIG))) == {".args[0]": "by value"}
+    assert explain({"class": Own, "big": BIG}).parts[1].how == "out of band"
+    # As an argument, a function is pickled with its closure, beside which the buffer travels.
+    assert names(explain([of_closure]).parts[0]) == {"closure variable 'big'": "out of band"}
+    _, segments = parcel([of_closure])
+    assert len(segments) == 2
+    assert len(parcel([of_global])[1]) == 1
+
+
+@pytest.mark.parametrize("make", [bytes, lambda n: "x" * n])
+def test_text_and_bytes_that_are_arguments_themselves_go_apart(make: Any) -> None:
+    assert explain(make(100_000)).how == "out of band"
+    assert explain(make(10_000)).how == "by value"
+    assert explain([make(100_000)]).parts[0].how == "by value"
+    assert explain(bytearray(100_000)).how == "by value"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [[n, n] for n in range(20_000)],
+        lambda: {n: (n,) for n in range(20_000)},
+        lambda: [float(n) for n in range(40_000)],
+        lambda: [[n] * 300 for n in range(2_000)],
+    ],
+)
+def test_what_holds_many_is_not_pickled_once_for_each(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcels = []
+
+    def counted(obj: Any) -> Any:
+        parcels.append(obj)
+        return parcel(obj)
+
+    monkeypatch.setattr("interpool._pickling.parcel", counted)
+    obj = make()
+    explained = explain(obj)
+    assert explained.omitted == len(obj)
+    assert len(parcels) <= 1_001
+
+
+def test_what_is_large_among_many_is_told_of() -> None:
+    obj: Any = [[n] for n in range(2_000)]
+    obj[1_000] = list(range(2_000))
+    obj[1_999] = ["x" * 2_000]
+    assert names(explain(obj)) == {"[1000]": "by value", "[1999]": "by value"}
+    obj[500] = threading.Lock()
+    told = names(explain(obj))
+    assert told == {"[500]": "refused", "[1000]": "by value", "[1999]": "by value"}
+
+
 def test_a_function_tells_what_it_drags_along() -> None:
     explained = explain(make_task(b"x" * 2_000))
     assert explained.name == "make_task.<locals>.task"

@@ -4,12 +4,14 @@ import array
 import marshal
 import mmap
 import types
-from collections.abc import Collection, Iterator, Sized
+from collections import deque
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final, Literal
 
 from interpool import _anatomy, _hints, _pickling
-from interpool._inside import values
+from interpool._inside import channels, outcomes, values
 from interpool._references import is_importable, is_referable
 
 type How = Literal["by reference", "by value", "out of band", "refused", "shown above"]
@@ -22,6 +24,12 @@ _MOST_LEVELS: Final = 12
 # What an element, an attribute or a default must take to be told of, in bytes: arbitrary. Globals
 # and closure variables always are.
 _WORTH_TELLING: Final = 1024
+# Parts, or groups of them, that are pickled to find out which are large; each takes some 30 us.
+# Where that does not do, what is large among the rest is not told of. The number is arbitrary.
+_MOST_MEASURED: Final = 1000
+# Parts that are pickled together first: mostly, all of them are small.
+_GROUP: Final = 64
+_FEW: Final = 4
 
 _BUFFERS: Final = (bytes, bytearray, str, array.array, memoryview, mmap.mmap)
 
@@ -44,7 +52,8 @@ class Explanation:
         reason: why it is refused; empty if one of its parts is to blame.
         hint: a way out, if it is refused and there is a usual one.
         parts: what goes along with it: globals, closure variables, bases; and of elements and
-            attributes those that are large, functions or classes, or to blame.
+            attributes those that are large, functions or classes, or to blame. Of very many, not
+            all are looked at.
         omitted: how many parts there are beside those.
 
     .. versionadded:: 0.1
@@ -110,11 +119,13 @@ class Explanation:
 def explain(obj: object) -> Explanation:
     """Say what would happen to an object if it were sent to a worker now.
 
-    No pool is needed, and nothing is run but what pickling the object runs. It pickles the object
-    and its parts, so it takes some times as long as sending it.
+    No pool is needed, and nothing is run but what pickling the object runs. It pickles the object,
+    what it holds, and what that holds in turn, so it takes some ten times as long as sending it; of
+    a dictionary of many small items, of which each is named, some fifty times.
 
     Args:
-        obj: anything: a function, an argument, a result.
+        obj: anything: a function, an argument, a result. What can be called is taken for the
+            function of a task, which goes in one piece.
 
     Returns:
         A tree: print it, or see `Explanation`. It agrees with `submit`: what is refused here raises
@@ -125,7 +136,11 @@ def explain(obj: object) -> Explanation:
 
     .. versionadded:: 0.1
     """
-    return _Explainer().explain(obj, "", _name_of(obj), 0)
+    if callable(obj):
+        beside: int | None = None
+    else:
+        beside = channels.APART if type(obj) in outcomes.APART_TYPES else values.LARGE
+    return _Explainer().explain(obj, "", _name_of(obj), 0, beside)
 
 
 def _name_of(obj: object) -> str:
@@ -142,10 +157,25 @@ class _Explainer:
     """Explains one tree, each object in it once."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, Any] = {}  # held, so that no identity is used again
+        # By identity, and held, so that none is used again.
+        self._seen: dict[int, Any] = {}
         self._open: set[int] = set()  # those whose parts are being explained
+        self._sizes: dict[int, tuple[Any, int]] = {}
+        self._measured = 0
 
-    def explain(self, obj: Any, path: str, name: str, level: int) -> Explanation:
+    def explain(
+        self, obj: Any, path: str, name: str, level: int, beside: int | None
+    ) -> Explanation:
+        """Explain an object.
+
+        Args:
+            obj: the object.
+            path: where it is.
+            name: what it is called there.
+            level: how many levels below the first.
+            beside: from which size on it would travel beside the pickle, if it is a buffer; None
+                where everything is in one piece, as what functions and classes bring along.
+        """
         common: dict[str, Any] = {
             "path": _anatomy.shortened(path),
             "name": name,
@@ -160,39 +190,99 @@ class _Explainer:
         if type(obj) not in values.PLAIN_TYPES:
             self._seen[id(obj)] = obj
         try:
-            nbytes = _size_of(obj)
+            nbytes = self._size_of(obj)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             self._open.add(id(obj))
             try:
-                return self._refused(obj, error, common, path, level)
+                return self._refused(obj, error, common, path, level, beside)
             finally:
                 self._open.discard(id(obj))
         if issubclass(type(obj), _BUFFERS):
-            is_large = nbytes >= values.LARGE
+            is_beside = beside is not None and nbytes >= beside
             return Explanation(
-                **common, how="out of band" if is_large else "by value", nbytes=nbytes
+                **common, how="out of band" if is_beside else "by value", nbytes=nbytes
             )
-        told, omitted = self._parts(obj, path, level)
+        told, omitted = self._parts(obj, path, level, beside, nbytes=nbytes)
         return Explanation(**common, how="by value", nbytes=nbytes, parts=told, omitted=omitted)
 
+    def _size_of(self, obj: Any) -> int:
+        _, nbytes = self._sizes.get(id(obj), (None, None))
+        return _size_of(obj) if nbytes is None else nbytes
+
     def _parts(
-        self, obj: Any, path: str, level: int, culprit: int = 0
+        self,
+        obj: Any,
+        path: str,
+        level: int,
+        beside: int | None,
+        *,
+        nbytes: int = _WORTH_TELLING,
+        culprit: int = 0,
     ) -> tuple[tuple[Explanation, ...], int]:
         """Explain what is worth telling of, the part with the culprit's identity above all."""
+        if _holds_small_data(obj):
+            return (), len(obj)
+        parts = _parts_of(obj)
+        is_deep = level >= _MOST_LEVELS
+        worth = [not is_deep and _is_worth_telling(obj, *part) for part in parts]
+        if nbytes >= _WORTH_TELLING:
+            unknown = [number for number, is_worth in enumerate(worth) if is_worth is None]
+            for number in islice(self._large_among(parts, unknown), _MOST_PARTS):
+                worth[number] = True
         told: list[Explanation] = []
         omitted = 0
-        for suffix, part in _parts_of(obj):
-            is_told = len(told) < _MOST_PARTS and level < _MOST_LEVELS
-            if id(part) == culprit or (is_told and _is_worth_telling(obj, suffix, part)):
-                told.append(self.explain(part, path + suffix, _name_in(suffix, part), level + 1))
+        for (suffix, part), is_worth in zip(parts, worth, strict=True):
+            if id(part) == culprit or (is_worth and len(told) < _MOST_PARTS):
+                told.append(self._part(obj, suffix, part, path, level, beside))
             elif not suffix.startswith(", key"):
                 omitted += 1
         return tuple(told), omitted
 
+    def _part(
+        self, owner: Any, suffix: str, part: Any, path: str, level: int, beside: int | None
+    ) -> Explanation:
+        if suffix.startswith(", global") or isinstance(owner, type):
+            beside = None
+        elif beside is not None:
+            beside = values.LARGE
+        return self.explain(part, path + suffix, _name_in(suffix, part), level + 1, beside)
+
+    def _large_among(
+        self, parts: Sequence[_anatomy.Part], numbers: Sequence[int], group: int = _GROUP
+    ) -> Iterator[int]:
+        """Find the large parts among those of these numbers, in their order."""
+        for start in range(0, len(numbers), group):
+            some = numbers[start : start + group]
+            if self._measured >= _MOST_MEASURED:
+                return
+            if group == 1:
+                if self._is_large(parts[some[0]][1]):
+                    yield some[0]
+            elif len(some) <= _FEW:
+                yield from self._large_among(parts, some, 1)
+            elif self._is_large([parts[number][1] for number in some], is_group=True):
+                yield from self._large_among(parts, some, group // _FEW)
+
+    def _is_large(self, obj: Any, *, is_group: bool = False) -> bool:
+        self._measured += 1
+        try:
+            nbytes = _size_of(obj)
+        except Exception:  # the culprit is told of anyway, and the others are not its
+            return is_group
+        if not is_group:
+            self._sizes[id(obj)] = obj, nbytes
+        return nbytes >= _WORTH_TELLING
+
     def _refused(
-        self, obj: Any, error: BaseException, common: dict[str, Any], path: str, level: int
+        self,
+        obj: Any,
+        error: BaseException,
+        common: dict[str, Any],
+        path: str,
+        level: int,
+        beside: int | None,
     ) -> Explanation:
         found = _anatomy.refused_part(obj, error, self._seen, _anatomy.failure_of)
         if found is None and _anatomy.refused_part(obj, error, self._open, _anatomy.failure_of):
@@ -203,11 +293,10 @@ class _Explainer:
             if what:
                 reason = f"it is {what}: {reason}"
             return Explanation(**common, how="refused", reason=reason, hint=hint)
-        told, omitted = self._parts(obj, path, level, id(found[1]))
+        told, omitted = self._parts(obj, path, level, beside, culprit=id(found[1]))
         if not any(part.how == "refused" for part in told):
             # Made anew each time it is asked for, so it was not met again.
-            suffix, part = found
-            told += (self.explain(part, path + suffix, _name_in(suffix, part), level + 1),)
+            told += (self._part(obj, *found, path, level, beside),)
         return Explanation(**common, how="refused", parts=told, omitted=omitted)
 
 
@@ -218,7 +307,7 @@ def _name_in(suffix: str, part: Any) -> str:
     return suffix.removeprefix(", ") or "its contents"
 
 
-def _parts_of(obj: Any) -> Collection[_anatomy.Part]:
+def _parts_of(obj: Any) -> Sequence[_anatomy.Part]:
     try:
         return list(_anatomy.parts_of(obj))
     except KeyboardInterrupt:
@@ -227,8 +316,26 @@ def _parts_of(obj: Any) -> Collection[_anatomy.Part]:
         return []
 
 
-def _is_worth_telling(owner: Any, suffix: str, part: Any) -> bool:
-    """Whether a part says more than that its owner has parts."""
+def _holds_small_data(obj: Any) -> bool:
+    """Whether it is a collection of numbers and short texts, which may be many."""
+    if type(obj) not in _COLLECTIONS:
+        return False
+    kinds = {*map(type, obj)}
+    if type(obj) is dict:
+        kinds |= {*map(type, obj.values())}
+    if not values.PLAIN_TYPES.issuperset(kinds):
+        return False
+    if kinds.isdisjoint(outcomes.APART_TYPES):
+        return True
+    held = chain(obj, obj.values()) if type(obj) is dict else obj
+    return not any(type(it) in outcomes.APART_TYPES and len(it) >= _WORTH_TELLING for it in held)
+
+
+_COLLECTIONS: Final = frozenset({dict, list, tuple, set, frozenset, deque})
+
+
+def _is_worth_telling(owner: Any, suffix: str, part: Any) -> bool | None:
+    """Whether a part says more than that its owner has parts; None if it does where it is large."""
     if suffix.startswith((", global", ", closure", ", base")):
         return part is not object
     if issubclass(type(owner), type):
@@ -237,12 +344,7 @@ def _is_worth_telling(owner: Any, suffix: str, part: Any) -> bool:
         return not is_referable(part)
     if type(part) in values.PLAIN_TYPES:
         return isinstance(part, Sized) and len(part) >= _WORTH_TELLING
-    try:
-        return _size_of(part) >= _WORTH_TELLING
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # the culprit is told of anyway, and the others are not its
-        return False
+    return None
 
 
 _NAMED: Final = (type, types.FunctionType, types.BuiltinFunctionType)
