@@ -1,6 +1,8 @@
 """`interpool explain`, as it is typed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,37 @@ def guarded(n):
         return work(n)
 """
 
+LAZY = """
+def __getattr__(name):
+    if name == "heavy":
+        raise ImportError("not here")
+    if name == "ends":
+        raise SystemExit(0)
+    raise AttributeError(name)
+
+class Failing(Exception):
+    def __str__(self):
+        raise ValueError
+
+class Job:
+    @property
+    def run(self):
+        raise OSError("not connected")
+    @property
+    def mute(self):
+        raise Failing
+    def __dir__(self):
+        raise ValueError
+
+job = Job()
+"""
+
 
 @pytest.fixture(autouse=True)
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "jobs.py").write_text(SCRIPT)
     (tmp_path / "broken.py").write_text("import jobs\nraise RuntimeError('not today')\n")
+    (tmp_path / "lazy.py").write_text(LAZY)
     monkeypatch.chdir(tmp_path)
 
 
@@ -81,12 +109,44 @@ def test_an_attribute_is_found() -> None:
             "broken:work",
             "The module 'broken' cannot be imported: RuntimeError: not today. --debug shows where.",
         ),
+        (
+            "lazy:heavy",
+            "The module 'lazy' does not give 'heavy': ImportError: not here. --debug shows where.",
+        ),
+        (
+            "lazy:ends",
+            "The module 'lazy' does not give 'ends': SystemExit: 0. --debug shows where.",
+        ),
+        ("lazy:job.run", "'job' does not give 'run': OSError: not connected. --debug shows where."),
+        ("lazy:job.mute", "'job' does not give 'mute': Failing. --debug shows where."),
+        ("lazy:job.other", "'job' has no 'other'."),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(target: str, message: str) -> None:
     code, out, err = explain(target)
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == f"Error: {message}"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_cannot_be_written_is_said_in_a_line(options: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "interpool", "explain", "jobs:work", *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be written: No space left on device\n"
+
+
+def test_debug_shows_where_an_attribute_fails() -> None:
+    code, _, err = explain("lazy:job.run", "--debug")
+    assert code == 1
+    assert 'lazy.py", line 16' in err
 
 
 def test_debug_shows_where_a_module_fails() -> None:

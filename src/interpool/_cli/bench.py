@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from interpool._bench import plot, runner, table
 from interpool._bench.cases import CASES, FULL_ROUNDS, QUICK_ROUNDS, Plan, plan
 from interpool._bench.report import Report
+from interpool._cli.output import writing
 
 # What a table needs that is not folded: for files and pipes, which have no width of their own.
 _WIDTH_OF_FILES = 120
@@ -85,7 +86,8 @@ def command(
     console = Console(stderr=is_piped)
     width = max(console.width, table.MIN_WIDTH) if console.is_terminal else _WIDTH_OF_FILES
     console.width = width
-    console.print(table.render(report, width))
+    with writing():
+        console.print(table.render(report, width))
     if plot_path is not None:
         plot.save(report, plot_path)
     return 1 if report.failures() else 0
@@ -109,7 +111,8 @@ def _check_files(json_path: Path | None, plot_path: Path | None) -> None:
 def _write_json(report: Report, path: Path) -> None:
     text = json.dumps(report.as_json(), indent=2) + "\n"
     if str(path) == "-":
-        sys.stdout.write(text)
+        with writing():
+            sys.stdout.write(text)
     else:
         path.write_text(text, encoding="utf-8")
 

@@ -15,6 +15,7 @@ from rich.filesize import decimal
 from rich.text import Text
 from rich.tree import Tree
 
+from interpool._cli.output import writing
 from interpool._explain import Explanation, explain
 
 _STYLES: Final = {
@@ -44,7 +45,7 @@ Exits with 1 if it cannot be sent.""",
     "--script", "is_script", is_flag=True, help="As if MODULE were the program that runs."
 )
 @click.option("--json", "is_json", is_flag=True, help="Write the tree as JSON.")
-@click.option("--debug", is_flag=True, help="Show the traceback of a module that fails to import.")
+@click.option("--debug", is_flag=True, help="Show the traceback of what fails in MODULE.")
 def command(*, target: str, is_script: bool, is_json: bool, debug: bool) -> int:
     """Say how an object would be sent to a worker, or why it would not.
 
@@ -56,13 +57,14 @@ def command(*, target: str, is_script: bool, is_json: bool, debug: bool) -> int:
     as a script or at the prompt, go by value: --script shows that.
     """
     explanation = explain(_found(target, is_script=is_script, is_debugged=debug))
-    if is_json:
-        click.echo(json.dumps({"target": target} | explanation.as_dict(), indent=2))
-    else:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = _WIDTH_OF_FILES
-        console.print(_tree(explanation, target))
+    with writing():
+        if is_json:
+            click.echo(json.dumps({"target": target} | explanation.as_dict(), indent=2))
+        else:
+            console = Console(highlight=False)
+            if not console.is_terminal:
+                console.width = _WIDTH_OF_FILES
+            console.print(_tree(explanation, target))
     return 0 if explanation.is_sendable else 1
 
 
@@ -84,7 +86,13 @@ def _found(target: str, *, is_script: bool, is_debugged: bool) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            message = f"{place} has no {name!r}.{_suggestion(name, dir(found))}"
+            message = f"{place} has no {name!r}.{_suggestion(name, _names_in(found))}"
+            raise click.UsageError(message) from None
+        except BaseException as error:  # of a property, or of a module's `__getattr__`
+            if is_debugged or isinstance(error, KeyboardInterrupt):
+                raise
+            reason = _reason(error)
+            message = f"{place} does not give {name!r}: {reason}. --debug shows where."
             raise click.UsageError(message) from None
         place = f"{name!r}"
     return found
@@ -100,7 +108,7 @@ def _imported(name: str, *, is_debugged: bool) -> ModuleType:
     except BaseException as error:  # a module may raise anything, or exit
         if is_debugged or isinstance(error, KeyboardInterrupt):
             raise
-        reason = f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         message = f"The module {name!r} cannot be imported: {reason}. --debug shows where."
         raise click.UsageError(message) from None
 
@@ -112,6 +120,20 @@ def _exists(name: str) -> bool:
         return False
     except ImportError, ValueError:  # its package is there and fails: importing it says why
         return True
+
+
+def _reason(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # its __str__ raised
+        return type(error).__name__
+
+
+def _names_in(obj: object) -> list[str]:
+    try:
+        return list(filter(str.isidentifier, dir(obj)))
+    except Exception:  # an object that does not like to be looked at
+        return []
 
 
 def _suggestion(name: str, known: list[str]) -> str:
