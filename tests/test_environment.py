@@ -800,6 +800,14 @@ def test_what_is_odd_in_path_arguments_and_levels_is_taken_over_as_what_it_means
     assert pool.submit(log_all, "a").result() == ["ERROR"]
 
 
+@pytest.mark.parametrize("argv", [None, (), ("program", "a")])
+def test_arguments_may_be_no_list(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch, argv: Any
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    assert pool.submit(settings).result()[1] == list(argv or ())
+
+
 def test_what_a_task_changes_stays_until_it_is_changed_here(
     pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,7 @@ def snapshot() -> bytes:
     """
     key = (
         tuple(sys.path),
-        tuple(getattr(sys, "argv", ())),  # an embedding program may have none
+        tuple(getattr(sys, "argv", None) or ()),  # an embedding program may have none
         tuple(_filters()),
         _captured() is None,
         len(logging._handlerList),  # type: ignore[attr-defined]  # one is made to be added
