@@ -228,17 +228,78 @@ def test_text_arrives_as_it_is(
     assert capsys.readouterr().out == expected
 
 
+def write_bytes(*pieces: bytes) -> None:
+    import sys
+
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+
+
 def test_bytes_are_printed_by_way_of_the_buffer(
-    pool: InterpreterPoolExecutor, capsys: pytest.CaptureFixture[str]
+    pool: InterpreterPoolExecutor, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    def write() -> tuple[bool, str]:
+    for pieces in ([b"bytes \xff\n"], [bytes(range(256))], [b"\xff\xf0", b"\x90", b"\x9f\n"]):
+        print("before", end=" ")
+        pool.submit(write_bytes, *pieces).result()
+        assert capsysbinary.readouterr().out == b"before " + b"".join(pieces)
+
+
+def test_bytes_are_escaped_where_there_is_no_buffer(pool: InterpreterPoolExecutor) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as stream:
+        pool.submit(write_bytes, b"bytes \xff\n").result()
+    assert stream.getvalue() == "bytes \\xff\n"
+
+
+@pytest.mark.parametrize("character", ["é", "€", "😀"])
+def test_a_character_that_is_flushed_half_is_whole_when_it_arrives(
+    pool: InterpreterPoolExecutor, character: str
+) -> None:
+    data = f"a{character}".encode()
+    with contextlib.redirect_stdout(io.StringIO()) as stream:
+        for cut in range(1, len(data)):
+            pool.submit(write_bytes, data[:cut], data[cut:]).result()
+            pool.submit(write_bytes, *(data[n : n + 1] for n in range(len(data)))).result()
+        assert stream.getvalue() == f"a{character}" * 2 * (len(data) - 1)
+        pool.submit(write_bytes, data[:2]).result()  # its task ends: there will be no more
+    assert stream.getvalue().endswith(f"a\\x{data[1]:x}")
+
+
+def test_what_main_s_stream_makes_of_surrogates_is_made_of_them(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="surrogateescape")
+    with contextlib.redirect_stdout(stream):
+        pool.submit(say, "file \udcff").result()
+        stream.flush()
+    assert stream.buffer.getvalue() == b"file \xff\n"
+
+
+def test_a_stream_needs_no_flush(
+    pool: InterpreterPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Writer:
+        def __init__(self) -> None:
+            self.text = ""
+
+        def write(self, text: str) -> None:
+            self.text += text
+
+    writer: Any = Writer()
+    with contextlib.redirect_stdout(writer):
+        pool.submit(say, "no end", end="").result()
+        pool.submit(write_bytes, b"\xff").result()
+    assert writer.text == "no end\\xff"
+    assert not caplog.records
+
+
+def test_a_worker_s_stream_is_no_terminal(pool: InterpreterPoolExecutor) -> None:
+    def ask() -> tuple[bool, str]:
         import sys
 
-        sys.stdout.buffer.write(b"bytes \xff\n")
         return sys.stdout.isatty(), sys.stdout.encoding
 
-    assert pool.submit(write).result() == (False, "utf-8")
-    assert capsys.readouterr().out == "bytes \\xff\n"
+    assert pool.submit(ask).result() == (False, "utf-8")
 
 
 def wrap_twice() -> None:
@@ -455,6 +516,26 @@ def test_a_record_tells_where_it_comes_from(
     assert (record.funcName, record.filename) == ("fail", Path(__file__).name)
     assert (record.threadName, record.job, record.of) == ("own_0", 7, "{2}")  # type: ignore[attr-defined]
     assert "ZeroDivisionError: division by zero" in caplog.text
+
+
+def test_a_level_has_the_name_that_main_gives_it(
+    pool: InterpreterPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def log(level: int, name: str) -> None:
+        import logging
+
+        if name:
+            logging.addLevelName(level, name)
+        logging.getLogger("any").log(level, "text")
+
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.setattr(logging, "_levelToName", dict(logging._levelToName))
+        patched.setattr(logging, "_nameToLevel", dict(logging._nameToLevel))
+        logging.addLevelName(35, "LOUD")
+        for level, name in ((35, ""), (36, "LOUDER"), (37, "")):
+            pool.submit(log, level, name).result()
+    assert [it.levelname for it in caplog.records] == ["LOUD", "LOUDER", "Level 37"]
 
 
 def test_a_handler_that_fails_is_reported_and_hurts_no_task(

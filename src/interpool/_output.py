@@ -56,7 +56,7 @@ class Console:
                 _handle(*marshal.loads(data))
             else:
                 stream = sys.stdout if kind == surroundings.STDOUT else sys.stderr
-                _write(stream, data.decode("utf-8", "backslashreplace"))
+                _write(stream, data)
         except BaseException as error:  # of the user's stream or handler, which may raise anything
             if kind not in self._failed:
                 self._failed.add(kind)
@@ -64,21 +64,39 @@ class Console:
                 report(logging.ERROR, message, _NAMES[kind], error=error)
 
 
-def _write(stream: Any, text: str) -> None:
+def _write(stream: Any, data: bytearray) -> None:
+    """Write text, or what is none to where a program here would write it."""
     if stream is None:  # a program without a console
         return
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        if (buffer := getattr(stream, "buffer", None)) is not None:
+            _flush(stream)
+            buffer.write(data)
+            _flush(buffer)
+            return
+        text = data.decode("utf-8", "backslashreplace")
     try:
         stream.write(text)
     except UnicodeEncodeError as error:
         encoding = error.encoding
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     if not text.endswith("\n"):
-        stream.flush()  # a worker's rest was flushed there, or its task has ended
+        _flush(stream)  # a worker's rest was flushed there, or its task has ended
+
+
+def _flush(stream: Any) -> None:
+    if (flush := getattr(stream, "flush", None)) is not None:  # `print` asks for no more than write
+        flush()
 
 
 def _handle(attributes: dict[str, Any], here: surroundings.Here) -> None:
     """Handle a record, but for what handlers of the worker have done: `here`, to the worker."""
     record = logging.makeLogRecord(attributes)
+    name = logging.getLevelName(record.levelno)
+    if name != f"Level {record.levelno}":  # else it has no name but the worker's
+        record.levelname = name
     logger: logging.Logger | None = logging.getLogger(record.name)
     if logger is None or not logger.isEnabledFor(record.levelno):
         return

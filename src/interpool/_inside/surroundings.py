@@ -8,6 +8,7 @@ that they are of: through the pipe alone, whose room bounds what has not been re
 Nothing is imported here for that: `threading` and `logging` are met when a task imports them.
 """
 
+import _codecs
 import _io
 import _thread
 import _warnings
@@ -109,7 +110,7 @@ class Lines(_io._BufferedIOBase):
             self._voice.say(self._kind, bytes(self._take(thread) + data[:end]))
         self.rests[thread] += data[end:]
         if len(self.rests[thread]) >= _LONGEST_LINE:
-            self._voice.say(self._kind, bytes(self._take(thread)))
+            self._send_rest(thread, is_last=False)
         return len(data)
 
     def _take(self, thread: int) -> bytearray:
@@ -119,6 +120,15 @@ class Lines(_io._BufferedIOBase):
         self.rests[thread] = empty
         return rest
 
+    def _send_rest(self, thread: int, *, is_last: bool) -> None:
+        """Send what waits for the end of its line; keep a character that is half written."""
+        rest = self._take(thread)
+        if not is_last and (half := _half_written(rest)):
+            self.rests[thread][:0] = rest[-half:]
+            del rest[-half:]
+        if rest:
+            self._voice.say(self._kind, bytes(rest))
+
     def close(self) -> None:
         """Flush, and stay open: the worker's next task prints too.
 
@@ -126,14 +136,23 @@ class Lines(_io._BufferedIOBase):
         """
         self.flush()
 
-    def flush(self) -> None:
-        """Send this thread's rest, and those of threads that have ended."""
+    def flush(self, *, is_last: bool = False) -> None:
+        """Send this thread's rest, and those of threads that have ended.
+
+        Args:
+            is_last: whether this thread's task has ended.
+        """
         if not any(list(self.rests.values())):
             return
-        others = sys._current_frames().keys() - {_thread.get_ident()}
-        for thread in self.rests.keys() - others:
-            if rest := self._take(thread):
-                self._voice.say(self._kind, bytes(rest))
+        this = _thread.get_ident()
+        for thread in self.rests.keys() - (sys._current_frames().keys() - {this}):
+            self._send_rest(thread, is_last=is_last or thread != this)
+
+
+def _half_written(data: bytearray) -> int:
+    """Return how many bytes at the end begin a character (of UTF-8) and do not complete it."""
+    end = bytes(data[-3:])  # of four at most
+    return len(end) - _codecs.utf_8_decode(end, "ignore", False)[1]  # noqa: FBT003 - as it wants it
 
 
 # By the names under which tasks find them in `sys`: each with what it writes to.
@@ -143,9 +162,9 @@ _streams: dict[str, tuple[Any, Lines]] = {}
 def _stream(voice: Voice, kind: int, name: str) -> Any:
     lines = Lines(voice, kind)
     buffer: Any = lines
-    # What cannot be encoded must not fail a task: only main knows its own stream's encoding.
+    # What cannot be encoded must not fail a task: only main knows what its own stream makes of it.
     stream = _io.TextIOWrapper(
-        buffer, "utf-8", errors="backslashreplace", newline="\n", write_through=True
+        buffer, "utf-8", errors="surrogatepass", newline="\n", write_through=True
     )
     lines.name = f"<{name}>"  # type: ignore[attr-defined]  # what TextIOWrapper gives as its own
     _streams[name] = stream, lines
@@ -166,7 +185,7 @@ def flush() -> None:
         if stream is not own or not own.write_through:  # a task has put another in its place
             _flush(stream)
         if lines.rests:
-            lines.flush()
+            lines.flush(is_last=True)
 
 
 # --- Taken over ----------------------------------------------------------------------------------
