@@ -38,9 +38,8 @@ class Collector:
         self._engine = engine
         self._transport = transport
         self._thread = threading.Thread(target=self._run, name=f"{name}_collector")
-        self._outcomes: deque[Outcome | Output | Notice] = (
-            deque()
-        )  # of what was read, not ended yet
+        # Of what was read, not ended yet.
+        self._outcomes: deque[Outcome | Output | Notice] = deque()
         self._console = Console()
         self._callbacks = Callbacks(engine.max_workers, name)
 

@@ -744,8 +744,11 @@ class Segments:
             header = self._stream[-1] if self._stream else b""
             for opcode, width, loads in _BUFFERS:
                 start = len(header) - width - 1
-                number = size.to_bytes(width, "little")
-                if start > 0 and header.startswith(opcode, start) and header.endswith(number):
+                if (
+                    start > 0
+                    and header.startswith(opcode, start)
+                    and int.from_bytes(header[start + 1 :], "little") == size
+                ):
                     self._stream[-1] = header[:start] + loads
                     self._buffers.append(bytes(data))
                     return size
