@@ -120,7 +120,7 @@ def test_what_a_function_brings_along_goes_in_one_piece() -> None:
     assert explain({"class": Own, "big": BIG}).parts[1].how == "out of band"
     # As an argument, a function is pickled with its closure, beside which the buffer travels.
     assert names(explain([of_closure]).parts[0]) == {"closure variable 'big'": "out of band"}
-    _, segments = parcel([of_closure])
+    _, segments, _ = parcel([of_closure])
     assert len(segments) == 2
     assert len(parcel([of_global])[1]) == 1
 

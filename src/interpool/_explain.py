@@ -269,7 +269,9 @@ class _Explainer:
         self._measured += 1
         try:
             nbytes = _size_of(obj)
-        except Exception:  # the culprit is told of anyway, and the others are not its
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # the culprit is told of anyway, and the others are not its
             return is_group
         if not is_group:
             self._sizes[id(obj)] = obj, nbytes
