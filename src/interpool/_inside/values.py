@@ -138,6 +138,8 @@ class Namespace:
         self.module = type(sys)(name)
         self.globals: dict[str, Any] = vars(self.module)
         self.globals["__builtins__"] = __builtins__
+        # They are None, of which linecache warns since 3.15.
+        del self.module.__spec__, self.module.__loader__
         self.sent: dict[str, Sent] = {}  # what was sent last, by name
         self.soft: dict[str, bytes] = {}  # what only annotations mention, to be loaded if asked for
 
@@ -272,6 +274,7 @@ class Spec:
     def __init__(self, parent: str) -> None:
         """Args: the package's name."""
         self.parent = parent
+        self.loader = self  # one that knows no source; None would be warned of, as above
 
 
 def global_of(token: int, name: str) -> Any:
