@@ -12,6 +12,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from interpool._bench import machine, plot, runner, table
-from interpool._bench.cases import CASES, EXECUTORS, OURS, PEERS, plan
-from interpool._bench.report import Report, ratio
+from interpool._bench import machine, plot, runner, table, words
+from interpool._bench.cases import CASES, EXECUTORS, LOKY, OURS, TARGETS, plan
+from interpool._bench.report import Aim, Report, ReportError, ratio
 
 NAMES = [case.name for case in CASES]
+PEERS = [executor.name for executor in EXECUTORS if executor.name != OURS]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def filled(**options: Any) -> Report:
     """A report of all cases, each executor twice as slow as the one before, ours the last: 8 ms."""
-    report = Report.empty(plan(**options), machine.this_machine())
+    report = Report.empty(plan(**{"full": True} | options), machine.this_machine())
     for case in report.plan.cases:
         for index, executor in enumerate(EXECUTORS):
             cell = report.cells[case.name, executor.name]
-            cell.seconds += [0.001 * 2**index, 9.0, 0.0]
+            cell.samples += [2.0**index, 9_000.0, 0.0]
     return report
 
 
@@ -63,7 +65,7 @@ def test_a_ratio_is_our_time_by_theirs(
 def test_a_report_makes_medians_and_ratios_of_its_samples() -> None:
     report = filled()
     case = report.plan.cases[0]
-    medians = [report.median_ms(case, executor.name) for executor in EXECUTORS]
+    medians = [report.median(case, executor.name) for executor in EXECUTORS]
     assert medians == pytest.approx([1.0, 2.0, 4.0, 8.0])
     assert report.ratios(case) == pytest.approx(dict(zip(PEERS, [8.0, 4.0, 2.0], strict=True)))
 
@@ -72,7 +74,7 @@ def test_a_failed_measurement_has_neither_median_nor_ratio() -> None:
     report = filled()
     case = report.plan.cases[0]
     report.cells[case.name, "process"].error = "it broke"
-    assert report.median_ms(case, "process") is None
+    assert report.median(case, "process") is None
     assert report.ratios(case)["process"] is None
     assert report.failures() == [(case.name, "process", "it broke")]
 
@@ -83,15 +85,64 @@ def test_json_has_every_row_executor_and_sample() -> None:
     assert [row["name"] for row in written["cases"]] == NAMES
     for row in written["cases"]:
         assert list(row["executors"]) == [executor.name for executor in EXECUTORS]
-        assert row["executors"][OURS]["samples_ms"] == pytest.approx([8.0, 9_000.0, 0.0])
+        assert row["executors"][OURS]["samples"] == [8.0, 9_000.0, 0.0]
         assert row["ratios"] == pytest.approx({"thread": 8.0, "process": 4.0, "interpreter": 2.0})
+        assert row["targets"] == TARGETS.get(row["name"], {})
+        assert row["unit"] == ("MiB" if row["name"] == "memory" else "ms")
+
+
+@pytest.mark.parametrize("executors", [EXECUTORS, (*EXECUTORS, LOKY)])
+def test_a_report_is_read_as_it_was_written(executors: Any) -> None:
+    report = filled(executors=executors, quick=True)
+    report.cells["flood", OURS].error = "it broke"
+    report.import_seconds[OURS].append(0.5)
+    written = json.dumps(report.as_json())
+    read = Report.from_json(json.loads(written))
+    assert read.plan == report.plan
+    assert read.machine == report.machine
+    assert json.dumps(read.as_json()) == written
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema": 1}, "its schema is 1, not 2"),
+        ({"cases": [{"name": "gone"}]}, "no such case: gone"),
+    ],
+)
+def test_what_another_version_wrote_is_refused(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ReportError, match=reason):
+        Report.from_json(filled().as_json() | change)
+
+
+def test_targets_are_for_cases_and_peers_that_there_are() -> None:
+    assert set(TARGETS) <= set(NAMES)
+    for targets in TARGETS.values():
+        assert set(targets) <= set(PEERS)
+
+
+@pytest.mark.parametrize(
+    ("measured", "target", "is_met"),
+    [(0.98, 0.98, True), (0.984, 0.98, True), (0.986, 0.98, False), (0.0104, 0.01, True),
+     (0.011, 0.01, False), (12.0, 1.0, False), (None, 1.0, False)],
+)  # fmt: skip
+def test_a_target_is_met_by_the_ratio_that_is_shown(
+    measured: float | None, target: float, is_met: bool
+) -> None:
+    assert Aim("cpu", "process", target, measured).is_met is is_met
+
+
+def test_only_a_full_run_of_full_size_is_held_to_targets() -> None:
+    counted = sum(map(len, TARGETS.values()))
+    assert len(filled().aims()) == counted
+    assert filled(full=False).aims() == filled(quick=True).aims() == []
 
 
 @pytest.mark.parametrize(
     ("ms", "text"), [(3368.4, "3,368"), (62.34, "62.3"), (7.036, "7.04"), (0.0472, "0.047")]
 )
 def test_times_are_shown_with_the_digits_that_count(ms: float, text: str) -> None:
-    assert table.format_ms(ms) == text
+    assert words.format_figure(ms) == text
 
 
 @pytest.mark.parametrize(
@@ -99,15 +150,24 @@ def test_times_are_shown_with_the_digits_that_count(ms: float, text: str) -> Non
     [(41.3, "41"), (3.25, "3.2"), (1.04, "1.04"), (0.28, "0.28"), (0.0114, "0.011")],
 )
 def test_ratios_are_shown_with_the_digits_that_count(value: float, text: str) -> None:
-    assert table.format_ratio(value) == text
+    assert words.format_ratio(value) == text
 
 
 # --- the plan -------------------------------------------------------------------------------------
 
 
 def test_a_plan_keeps_the_order_of_the_table_and_the_chosen_cases() -> None:
-    assert [case.name for case in plan().cases] == NAMES
+    assert [case.name for case in plan(full=True).cases] == NAMES
+    assert [case for case in plan().cases if case.is_extra] == []
+    assert [case.name for case in plan(only=("memory", "cpu")).cases] == ["cpu", "memory"]
     assert [case.name for case in plan(only=("flood", "cpu")).cases] == ["cpu", "flood"]
+
+
+def test_a_case_is_left_out_where_what_it_needs_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert [case.name for case in plan(full=True).cases] == NAMES[:-1]
 
 
 def test_quick_is_less_of_everything() -> None:
@@ -119,7 +179,7 @@ def test_quick_is_less_of_everything() -> None:
 
 
 def test_every_executor_measures_every_case_in_every_round_and_goes_first_in_turn() -> None:
-    made = plan(rounds=5)
+    made = plan(rounds=5, full=True)
     steps = list(runner._steps(made))
     assert [step.number for step in steps] == list(range(1, made.measurements + 1))
     counts = Counter((step.round, step.case.name, step.executor.name) for step in steps)
@@ -136,6 +196,7 @@ def test_the_title_of_a_case_tells_its_sizes() -> None:
     assert titles["cpu"] == "8 loops of 5M iterations"
     assert titles["chunked"] == "10,000 in chunks of 250"
     assert titles["start"] == "4 workers, a no-op each"
+    assert titles["tail"] == "2 workers, 10,000 tasks, one of 1,000 ms"
 
 
 # --- the machine ----------------------------------------------------------------------------------
@@ -159,6 +220,28 @@ def test_the_table_hides_no_column(width: int) -> None:
     lines = shown(filled(), width).splitlines()
     (row,) = [line for line in lines if line.startswith("flood ")]
     assert row.split() == ["flood", "warm", "1.00", "2.00", "4.00", "8.00", "8.0", "4.0", "2.0"]
+
+
+def test_the_table_has_below_a_ratio_what_is_aimed_at() -> None:
+    report = filled()
+    report.cells["flood", OURS].samples[:] = [0.24]
+    lines = shown(report, 120).splitlines()
+    (row,) = [number for number, line in enumerate(lines) if line.startswith("flood ")]
+    assert lines[row].split()[-3:] == ["0.24", "0.12", "0.060"]
+    assert lines[row + 1].split()[-3:] == ["≤1.00", "≤0.12", "≤0.10"]
+    (missed,) = [number for number, line in enumerate(lines) if line.startswith("roundtrip ")]
+    assert lines[missed + 1].split()[-3:] == [">1.20", ">0.35", ">0.60"]
+    assert f"Met: 3 of {len(report.aims())}." in " ".join(lines)
+
+
+def test_the_table_has_units_other_than_milliseconds_and_a_peer_more() -> None:
+    report = filled(executors=(*EXECUTORS, LOKY))
+    lines = shown(report, 120).splitlines()
+    (row,) = [line for line in lines if line.startswith("memory ")]
+    assert row.split() == [
+        *("memory", "warm", "MiB", "1.00", "2.00", "4.00", "8.00", "-"),
+        *("8.0", "4.0", "2.0", "-"),
+    ]
 
 
 def test_the_table_tells_what_failed_and_why() -> None:
@@ -190,7 +273,7 @@ def _fonts_are_open(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.mark.usefixtures("_fonts_are_open")
 @pytest.mark.parametrize("suffix", plot.SUFFIXES)
 def test_a_picture_is_what_its_suffix_says(tmp_path: Path, suffix: str) -> None:
-    report = filled()
+    report = filled(executors=(*EXECUTORS, LOKY))
     report.cells["flood", "process"].error = "it broke"
     path = tmp_path / f"figures{suffix}"
     plot.save(report, path)
@@ -199,6 +282,15 @@ def test_a_picture_is_what_its_suffix_says(tmp_path: Path, suffix: str) -> None:
         assert data.startswith(PNG)
     else:
         assert is_svg(data)
+
+
+@pytest.mark.usefixtures("_fonts_are_open")
+def test_the_same_figures_make_the_same_picture(tmp_path: Path) -> None:
+    report = filled()
+    one, other = tmp_path / "one.svg", tmp_path / "other.svg"
+    plot.save(report, one)
+    plot.save(Report.from_json(json.loads(json.dumps(report.as_json()))), other)
+    assert one.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["figures.pdf", "figures"])
@@ -225,10 +317,19 @@ def test_a_measurement_gets_its_sizes_and_an_environment_that_keeps_byte_code(
     found = measure_with(
         tmp_path,
         "import json, os, sys\n"
-        "print(json.dumps({'args': sys.argv[1:], 'unset': sys.dont_write_bytecode}))",
+        "print(json.dumps({'args': sys.argv[1:], 'unset': sys.dont_write_bytecode, 'value': 2}))",
     )
     source = str(Path(runner.__file__).parents[2])
-    assert found == {"args": ["thread", "cpu", "2", "8", "5000000", source], "unset": False}
+    args = ["thread", "cpu", "2", source, "8", "5000000"]
+    assert found == {"args": args, "unset": False, "value": 2_000.0}
+
+
+def test_a_case_may_ask_for_a_number_of_workers_of_its_own(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("import json, sys; print(json.dumps({'value': 2, 'workers': sys.argv[3]}))")
+    memory = replace(CASES[-1], workers=3)
+    found = runner.measure(memory, THREAD, 2, child=child)
+    assert found == {"value": 2.0, "workers": "3"}
 
 
 @pytest.mark.parametrize(
@@ -321,14 +422,14 @@ def test_what_fails_is_not_tried_again_and_the_rest_goes_on(
         made.append((case.name, executor.name))
         if executor.name == "process":
             raise runner.MeasurementError("it broke")
-        return {"seconds": 1.0, "import_seconds": 2.0, "gil": False}
+        return {"value": 1.0, "import_seconds": 2.0, "gil": False}
 
     monkeypatch.setattr(runner, "measure", measure)
     report = runner.run(plan(only=("cpu", "flood"), rounds=3))
     assert report.failures() == [("cpu", "process", "it broke"), ("flood", "process", "it broke")]
     assert Counter(made)["cpu", "process"] == 1
     assert Counter(made)["cpu", OURS] == 3
-    assert report.cells["flood", OURS].seconds == [1.0, 1.0, 1.0]
+    assert report.cells["flood", OURS].samples == [1.0, 1.0, 1.0]
     assert report.import_ms() == {"thread": 2e3, "interpreter": 2e3, "interpool": 2e3}
     assert report.machine.gil is False
 
@@ -338,7 +439,7 @@ def test_what_fails_is_not_tried_again_and_the_rest_goes_on(
 
 def test_a_tiny_run_fills_every_cell(tmp_path: Path) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "figures.svg"
-    command = [sys.executable, "-m", "interpool", "bench", "--quick", "--rounds", "1"]
+    command = [sys.executable, "-m", "interpool", "bench", "--quick", "--full", "--rounds", "1"]
     command += ["--workers", "2", "--scale", "0.002", "--json", str(figures)]
     found = subprocess.run(
         [*command, "--plot", str(picture)], capture_output=True, text=True, check=False
@@ -352,6 +453,7 @@ def test_a_tiny_run_fills_every_cell(tmp_path: Path) -> None:
     for row in report["cases"]:
         for cell in row["executors"].values():
             assert cell["error"] is None
-            assert [cell["median_ms"]] == cell["samples_ms"]
-        assert all(value > 0 for value in row["ratios"].values())
+            assert [cell["median"]] == cell["samples"]
+        # What threads add to memory may be nothing.
+        assert row["unit"] == "MiB" or all(value > 0 for value in row["ratios"].values())
     assert is_svg(picture.read_bytes())

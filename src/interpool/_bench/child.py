@@ -8,9 +8,9 @@ the sake of the process pool the file is short and imports nothing that has to b
 functions imported from `interpool`, every peer's workers would load that package first, and the
 benchmark would measure that.
 
-Arguments: executor, case, workers, count, size, and the folder that holds `interpool`. Prints one
-line of JSON: `seconds`, `import_seconds` (importing the executor's class, never part of `seconds`)
-and `gil`. A wrong result ends it with an error.
+Arguments: executor, case, workers, the folder that holds `interpool`, and the sizes of the case.
+Prints one line of JSON: `value` (seconds, but MiB of memory), `import_seconds` (importing the
+executor's class, never part of a time) and `gil`. A wrong result ends it with an error.
 """
 
 import operator
@@ -49,6 +49,13 @@ def double(x: int) -> int:
 def size_of(data: Sized) -> int:
     """Shows that the data has arrived."""
     return len(data)
+
+
+def pause(seconds: float) -> float:
+    """Take so long, without taking a core."""
+    if seconds:
+        sleep(seconds)
+    return seconds
 
 
 STEP = 1
@@ -95,13 +102,23 @@ def transfer(make: Make, count: int, _size: int) -> float:
     return seconds
 
 
+def plain(make: Make, count: int, _size: int) -> float:
+    """`map` as it is by default, in a pool whose workers are there."""
+    return mapped(make, count)
+
+
 def chunked(make: Make, count: int, size: int) -> float:
     """`map` in chunks of `size`, in a pool whose workers are there."""
+    return mapped(make, count, chunksize=size)
+
+
+def mapped(make: Make, count: int, **options: int) -> float:
+    """`map` over `count` integers, after a tenth of them."""
     with make() as pool:
         warm_up(pool)
-        list(pool.map(double, range(count // 10), chunksize=size))
+        list(pool.map(double, range(count // 10), **options))
         begin = perf_counter()
-        results = list(pool.map(double, range(count), chunksize=size))
+        results = list(pool.map(double, range(count), **options))
         seconds = perf_counter() - begin
     check(results == list(range(0, 2 * count, 2)))
     return seconds
@@ -181,10 +198,85 @@ def flood(make: Make, count: int, _size: int) -> float:
     return seconds
 
 
+def busy(make: Make, count: int, size: int) -> float:
+    """`count` tasks of `size` iterations, while the main thread computes until all are done."""
+    with make() as pool:
+        warm_up(pool)
+        begin = perf_counter()
+        futures = [pool.submit(cpu_bound, size) for _ in range(count)]
+        unfinished = futures[:]
+        while unfinished:
+            cpu_bound(1_000)  # some 80 us: a look at a future is nothing beside it
+            while unfinished and unfinished[-1].done():
+                unfinished.pop()
+        seconds = perf_counter() - begin
+        check(len({f.result() for f in futures}) == 1)
+    return seconds
+
+
+def tail(make: Make, count: int, size: int) -> float:
+    """The worst of three `late`: the slow task comes first, in the middle, last."""
+    return max(late(make, count, size, percent, 0) for percent in (0, 50, 100))
+
+
+def late(make: Make, count: int, size: int, percent: int, chunksize: int) -> float:
+    """`map` over `count` tiny tasks, but the one at `percent` of them, which takes `size` ms.
+
+    It sleeps: what is left of the time is the pool's, however many cores there are.
+    """
+    pauses = [0.0] * count
+    pauses[(count - 1) * percent // 100] = size / 1_000
+    options = {"chunksize": chunksize} if chunksize else {}
+    with make() as pool:
+        warm_up(pool)
+        list(pool.map(pause, [0.0] * (count // 10), **options))
+        begin = perf_counter()
+        results = list(pool.map(pause, pauses, **options))
+        seconds = perf_counter() - begin
+    check(results == pauses)
+    return seconds
+
+
+def memory(make: Make, count: int, _size: int) -> float:
+    """What each of `count` workers adds to the memory of this process and its children, in MiB.
+
+    A page that processes share counts as its share in each (PSS), so the sum over all of them is
+    what the machine gives. A process pool's server and tracker are there for the workers' sake.
+    """
+    import gc
+
+    with make() as pool:
+        gc.collect()
+        before = held("self")
+        warm_up(pool)
+        results = [f.result() for f in [pool.submit(same, i) for i in range(count)]]
+        gc.collect()
+        after = held("self")
+    check(results == list(range(count)))
+    return (after - before) / count
+
+
+def held(process: str) -> float:
+    """PSS of a process and all below it, in MiB."""
+    import os
+
+    mib = 0.0
+    with open(f"/proc/{process}/smaps_rollup") as file:  # noqa: PTH123 - pathlib would have to be loaded
+        for line in file:
+            if line.startswith("Pss:"):
+                mib += int(line.split()[1]) / 1_024
+    for thread in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208 - the same
+        with open(f"/proc/{process}/task/{thread}/children") as file:  # noqa: PTH123 - the same
+            mib += sum(held(child) for child in file.read().split())
+    return mib
+
+
 def warm_up(pool: Executor) -> None:
     """Start every worker, with tasks that last: an idle worker keeps the next from starting."""
     workers: int = pool._max_workers  # type: ignore[attr-defined]
-    for future in [pool.submit(sleep, 0.05) for _ in range(2 * workers)]:
+    # Longer for many, who have to be there before the first is idle: some 12 ms each.
+    seconds = max(0.05, workers / 80)
+    for future in [pool.submit(sleep, seconds) for _ in range(2 * workers)]:
         future.result()
 
 
@@ -204,7 +296,7 @@ def check(is_right: bool) -> None:
         sys.exit("a result was wrong")
 
 
-def main(executor: str, case: str, workers: str, count: str, size: str, folder: str) -> None:
+def main(executor: str, case: str, workers: str, folder: str, *sizes: str) -> None:
     """Measure once and print the line."""
     begin = perf_counter()
     if executor == "interpool":
@@ -213,15 +305,21 @@ def main(executor: str, case: str, workers: str, count: str, size: str, folder: 
         import interpool
 
         module: ModuleType = interpool
+    elif executor == "loky":
+        module = __import__("loky")
     else:
         from concurrent import futures
 
         module = futures
-    name = {"thread": "ThreadPoolExecutor", "process": "ProcessPoolExecutor"}
-    pool_class = getattr(module, name.get(executor, "InterpreterPoolExecutor"))
+    names = {
+        "thread": "ThreadPoolExecutor",
+        "process": "ProcessPoolExecutor",
+        "loky": "ProcessPoolExecutor",
+    }
+    pool_class = getattr(module, names.get(executor, "InterpreterPoolExecutor"))
     imported = perf_counter() - begin
-    seconds = globals()[case](lambda: pool_class(max_workers=int(workers)), int(count), int(size))
-    print(f'{{"seconds": {seconds}, "import_seconds": {imported}, ', end="")
+    value = globals()[case](lambda: pool_class(max_workers=int(workers)), *map(int, sizes))
+    print(f'{{"value": {value}, "import_seconds": {imported}, ', end="")
     print(f'"gil": {str(sys._is_gil_enabled()).lower()}}}')
 
 

@@ -14,12 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from interpool._bench.cases import CASES, EXECUTORS, Case, Executor, Plan
+from interpool._bench.cases import CASES, FACTORS, Case, Executor, Plan
 from interpool._bench.machine import load_average, this_machine
 from interpool._bench.report import Report
 
@@ -49,6 +49,10 @@ class Step:
     case: Case
     executor: Executor
 
+    def __str__(self) -> str:
+        where = f"round {self.round}" if self.round else "warm-up"
+        return f"{where} · {self.case.name} · {self.executor.label}"
+
 
 def run(plan: Plan, on_step: OnStep = lambda _: None, *, limit: float = LIMIT) -> Report:
     """Measure everything that a plan asks for.
@@ -76,7 +80,7 @@ def run(plan: Plan, on_step: OnStep = lambda _: None, *, limit: float = LIMIT) -
         # The process that measures knows: options may have switched the GIL on or off in this one.
         report.machine = replace(report.machine, gil=result["gil"])
         if cell is not None:
-            cell.seconds.append(result["seconds"])
+            cell.samples.append(result["value"])
             report.import_seconds[step.executor.name].append(result["import_seconds"])
     report.load_after = load_average()
     report.elapsed = time.monotonic() - begin
@@ -86,13 +90,19 @@ def run(plan: Plan, on_step: OnStep = lambda _: None, *, limit: float = LIMIT) -
 def _steps(plan: Plan) -> Iterator[Step]:
     total = plan.measurements
     start = next(case for case in CASES if case.name == "start")
-    pairs = [(0, start, executor) for executor in EXECUTORS]
+    executors = plan.executors
+    pairs = [(0, start, executor) for executor in executors]
     for number in range(1, plan.rounds + 1):
-        first = number % len(EXECUTORS)
-        order = EXECUTORS[first:] + EXECUTORS[:first]
+        order = in_turn(executors, number)
         pairs += [(number, case, executor) for case in plan.cases for executor in order]
     for number, (round_, case, executor) in enumerate(pairs, start=1):
         yield Step(number, total, round_, case, executor)
+
+
+def in_turn[T](items: Sequence[T], number: int) -> list[T]:
+    """The items in their order, beginning with another one for each number."""
+    first = number % len(items)
+    return [*items[first:], *items[:first]]
 
 
 def measure(
@@ -103,18 +113,19 @@ def measure(
     Args:
         case: what.
         executor: with which.
-        workers: `max_workers`.
+        workers: `max_workers`, if the case does not say otherwise.
         limit: seconds until it is taken for stuck and ended.
         child: the program that measures.
 
     Returns:
-        The object that `child` prints.
+        The object that `child` prints, its `value` in the unit of the case.
 
     Raises:
         MeasurementError: if it fails, is stuck, or prints something else.
     """
-    count, size = case.sizes
-    arguments = (executor.name, case.name, workers, count or workers, size, _SOURCE)
+    workers = case.workers or workers
+    count, *sizes = case.sizes
+    arguments = (executor.name, case.name, workers, _SOURCE, count or workers, *sizes)
     # abspath: 3.14 warns in every interpreter when its own path has a `..` in it.
     # -P: the folder of the program is this package's, whose modules nobody is to import by chance.
     command = [os.path.abspath(sys.executable), "-P", str(child), *map(str, arguments)]  # noqa: PTH100 - resolving links would leave the environment
@@ -144,7 +155,7 @@ def measure(
     except ValueError:
         message = f"the process that measured printed no result, but {output[:80]!r}"
         raise MeasurementError(message) from None
-    return result
+    return result | {"value": result["value"] * FACTORS[case.unit]}
 
 
 # A group of its own, so that all that a measurement starts can be ended, and Ctrl-C reaches this

@@ -8,18 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from interpool._bench.cases import EXECUTORS, OURS, PEERS
+from interpool._bench.cases import OURS, Case
 from interpool._bench.report import TIE
+from interpool._bench.words import format_figure, format_ratio
 
 if TYPE_CHECKING:
     from interpool._bench.report import Report
 
-_HEADS: Final = {
-    "thread": "Thread\nPool",
-    "process": "Process\nPool",
-    "interpreter": "Interp.\nPool",
-    "interpool": "interpool\n",
-}
 MIN_WIDTH: Final = 72
 # From this width on the columns stand further apart.
 _ROOMY: Final = 100
@@ -46,19 +41,6 @@ def render(report: Report, width: int) -> RenderableType:
     )
 
 
-def format_ms(ms: float) -> str:
-    """Milliseconds with three digits that count, as far as that is sensible."""
-    digits = 0 if ms >= 100 else 1 if ms >= 10 else 2 if ms >= 1 else 3  # noqa: PLR2004 - powers of ten
-    return f"{ms:,.{digits}f}"
-
-
-def format_ratio(ratio: float) -> str:
-    """A ratio with two digits that count."""
-    if ratio >= 10:  # noqa: PLR2004 - two digits
-        return f"{ratio:,.0f}"
-    return f"{ratio:.1f}" if ratio >= 2 else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"  # noqa: PLR2004 - the same
-
-
 def _machine(report: Report) -> list[Text]:
     machine = report.machine
     compiler = re.sub(r"\s+", " ", machine.build)
@@ -81,35 +63,42 @@ def _table(report: Report, *, is_wide: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1 if is_wide else 0)
     )
-    table.add_column("median times\nin ms", min_width=16)
-    for executor in EXECUTORS:
+    table.add_column("medians\nin ms", min_width=16)
+    for executor in report.plan.executors:
         style = "bold" if executor.name == OURS else ""
-        head = Text(_HEADS[executor.name], style=style)
+        pool = "Pool" if executor.label.endswith("PoolExecutor") else ""
+        head = Text(f"{executor.short}\n{pool}", style=style)
         table.add_column(head, justify="right", style=style, no_wrap=True)
-    for peer in PEERS:
-        head = Text(f"÷\n{_HEADS[peer].partition('\n')[0]}")
-        table.add_column(head, justify="right", no_wrap=True)
+    for peer in report.plan.peers:
+        table.add_column(Text(f"÷\n{peer.short}"), justify="right", no_wrap=True)
     for case in report.plan.cases:
-        name = Text.assemble((case.name, "bold"), (f"  {case.temperature}", "dim"))
+        unit = f"  {case.unit}" * (case.unit != "ms")
+        name = Text.assemble((case.name, "bold"), (f"  {case.temperature}{unit}", "dim"))
         name.append(f"\n{case.title(report.plan.workers)}", style="dim")
-        times = [_time(report, case.name, executor.name) for executor in EXECUTORS]
-        ratios = [_ratio(value) for value in report.ratios(case).values()]
-        table.add_row(name, *times, *ratios)
+        figures = [_figure(report, case.name, executor.name) for executor in report.plan.executors]
+        ratios = [_ratio(report, case, peer.name) for peer in report.plan.peers]
+        table.add_row(name, *figures, *ratios)
     return table
 
 
-def _time(report: Report, case: str, executor: str) -> Text:
+def _figure(report: Report, case: str, executor: str) -> Text:
     cell = report.cells[case, executor]
     if cell.error is not None:
         return Text("failed", style="bold red")
-    return Text("-") if cell.median_ms is None else Text(format_ms(cell.median_ms))
+    return Text("-") if cell.median is None else Text(format_figure(cell.median))
 
 
-def _ratio(value: float | None) -> Text:
+def _ratio(report: Report, case: Case, peer: str) -> Text:
+    """The ratio, and below it, where something is aimed at, what, and whether it is missed."""
+    value = report.ratios(case)[peer]
     if value is None:
         return Text("-")
     style = "green" if value < 1 - TIE else "red" if value > 1 + TIE else ""
-    return Text(format_ratio(value), style=style)
+    text = Text(format_ratio(value), style=style)
+    if (aim := report.aim(case, peer)) is not None:
+        sign, style = ("≤", "dim") if aim.is_met else (">", "yellow")
+        text.append(f"\n{sign}{aim.target:.2f}", style=style)
+    return text
 
 
 def _reading(report: Report) -> list[Text]:
@@ -118,16 +107,17 @@ def _reading(report: Report) -> list[Text]:
     imports = ", ".join(f"{name} {ms:.0f}" for name, ms in report.import_ms().items())
     lines = [
         Text.assemble(
-            "÷: interpool's time divided by that pool's. ",
-            ("Below 1 interpool is faster", "green"),
+            "÷: interpool's figure divided by that pool's. ",
+            ("Below 1 interpool is better", "green"),
             ", ",
-            ("above 1 slower", "red"),
+            ("above 1 worse", "red"),
             f"; within {TIE:.0%} of 1 it is a tie.",
         ),
         Text(
             "cold: from the constructor to the end of shutdown(). warm: all workers have run tasks "
             "before; payload to context are for one task."
         ),
+        *_targets(report),
         Text(
             f"{plan.workers} workers; medians of {plan.rounds} rounds; each measurement in a fresh "
             f"process, {report.elapsed:.0f} s in all. "
@@ -137,6 +127,20 @@ def _reading(report: Report) -> list[Text]:
     for line in lines:
         line.stylize_before("dim")
     return [Text(), *lines]
+
+
+def _targets(report: Report) -> list[Text]:
+    """How many of the targets are met, if the table shows any."""
+    aims = report.aims()
+    if not aims:
+        return []
+    met = sum(aim.is_met for aim in aims)
+    return [
+        Text(
+            "Below a ratio: what interpool aims at; > before it says that it is missed. "
+            f"Met: {met} of {len(aims)}."
+        )
+    ]
 
 
 def _warnings(report: Report) -> list[Text]:
