@@ -7,8 +7,9 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import interpool
 from interpool._cpu import available_cores
@@ -30,6 +31,7 @@ class Machine:
         start_method: how `ProcessPoolExecutor` starts its processes by default.
         interpool: this package's version.
         load_before: the load average at the start, or None where the system has none.
+        date: the day of the run, in UTC.
     """
 
     cpu: str
@@ -41,6 +43,7 @@ class Machine:
     start_method: str
     interpool: str
     load_before: tuple[float, ...] | None
+    date: str
 
 
 def this_machine() -> Machine:
@@ -56,7 +59,15 @@ def this_machine() -> Machine:
         start_method=multiprocessing.get_all_start_methods()[0],
         interpool=interpool.__version__,
         load_before=load_average(),
+        date=datetime.now(UTC).date().isoformat(),
     )
+
+
+def machine_from_json(data: dict[str, Any]) -> tuple[Machine, tuple[float, ...] | None]:
+    """A machine as JSON has it, and the load average after the run, which is written with it."""
+    loads = {name: data[name] and tuple(data[name]) for name in ("load_before", "load_after")}
+    load_after = loads.pop("load_after")
+    return Machine(**{k: v for k, v in (data | loads).items() if k != "load_after"}), load_after
 
 
 def load_average() -> tuple[float, ...] | None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from interpool._bench.cases import CASES, EXECUTORS, LOKY, OURS, TARGETS, Case, Plan
-from interpool._bench.machine import Machine
+from interpool._bench.machine import Machine, machine_from_json
 from interpool._bench.words import format_ratio
 
 # Counts up when a reader of the JSON would have to change.
@@ -196,10 +196,8 @@ class Report:
                 if any(executor.name in row["executors"] for row in data["cases"])
             ),
         )
-        where = dict(data["machine"])
-        load_after = _load(where.pop("load_after"))
-        where["load_before"] = _load(where["load_before"])
-        report = cls.empty(plan, Machine(**where))
+        machine, load_after = machine_from_json(data["machine"])
+        report = cls.empty(plan, machine)
         report.load_after = load_after
         report.elapsed = data["elapsed_seconds"]
         # Of the imports only medians are written.
@@ -208,7 +206,3 @@ class Report:
             for name, cell in row["executors"].items():
                 report.cells[row["name"], name] = Cell(cell["samples"], cell["error"])
         return report
-
-
-def _load(values: list[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(values)

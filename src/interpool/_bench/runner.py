@@ -39,6 +39,10 @@ class MeasurementError(Exception):
     """A measurement did not end with a time. The message says why, in a line."""
 
 
+class StuckError(MeasurementError):
+    """It did not end within its time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What is measured next; `number` of `total` processes. Round 0 is the warm-up."""
@@ -121,7 +125,8 @@ def measure(
         The object that `child` prints, its `value` in the unit of the case.
 
     Raises:
-        MeasurementError: if it fails, is stuck, or prints something else.
+        StuckError: if it does not end in time.
+        MeasurementError: if it fails, or prints something else.
     """
     workers = case.workers or workers
     count, *sizes = case.sizes
@@ -143,7 +148,7 @@ def measure(
         output, errors = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         message = f"no result within {limit:g} s"
-        raise MeasurementError(message) from None
+        raise StuckError(message) from None
     finally:
         _end(process)
     if process.returncode != 0:

@@ -21,7 +21,11 @@ def format_ratio(ratio: float) -> str:
 
 def machine_line(machine: Machine) -> str:
     """What a figure depends on, apart from the code, in a line."""
-    return (
-        f"interpool {machine.interpool} · {machine.python}, GIL {'on' if machine.gil else 'off'} · "
-        f"{machine.cpu}, {machine.cores} usable core{'s' * (machine.cores != 1)} · {machine.system}"
+    parts = (
+        machine.date,
+        f"interpool {machine.interpool}",
+        f"{machine.python}, GIL {'on' if machine.gil else 'off'}",
+        f"{machine.cpu}, {machine.cores} usable core{'s' * (machine.cores != 1)}",
+        machine.system,
     )
+    return " · ".join(parts)
