@@ -1,7 +1,7 @@
 # Every target sets up what it needs (tools/bootstrap: nothing to do when all is there).
 #
 # PYTHON: which Python, such as 3.15; empty: the one that tools/bootstrap finds.
-# ARGS:   more arguments for pytest, the demo or the benchmark: make test ARGS="-k map"
+# ARGS:   more arguments for pytest, the demo or the benchmarks: make test ARGS="-k map"
 # Both are taken from make's command line only, not from the environment.
 PYTHON :=
 ARGS :=
@@ -40,10 +40,15 @@ format: bootstrap ## bring the source into its format
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: bootstrap ## compare with the standard library's pools
-	@$(BIN)/python -m interpool bench $(ARGS)
+# One after the other, for two that measure at once measure each other.
+BENCHMARKS := limits compare scaling_workers scaling_tasks tail
+
+bench: bootstrap ## measure, and write docs/figures: half an hour (ARGS=--quick: 3 minutes; --render: no measuring)
+	@for name in $(BENCHMARKS); do \
+	    echo "=== $$name" >&2; $(BIN)/python benchmarks/$$name.py $(ARGS) || exit; \
+	done
 
 clean: ## remove all that was made here: environments, Pythons, caches
 	rm -rf .venv .python build dist htmlcov .coverage .coverage.* \
 	    .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
