@@ -1,7 +1,7 @@
 """What do more workers cost, and what are they worth? From 1 to 64 of them.
 
-Four answers: start and end of a pool with a task for each; a fixed amount of computing, shared by
-all; `map` of 10,000 tiny tasks, warm; memory a worker. Written as tables (scaling_workers.md), a
+Four answers: start of all and end; a fixed amount of computing, shared by all; `map` of 10,000 tiny
+tasks, warm; memory a worker. Written as tables (scaling_workers.md), a
 picture (scaling_workers.svg) and with every sample (scaling_workers.json). Run it:
 
     python benchmarks/scaling_workers.py
@@ -19,7 +19,7 @@ import _options
 import _sweep
 from _charts import Panel
 from _sweep import Probe, Sweep
-from interpool._bench.cases import CASES
+from interpool._bench.cases import CASES, Case
 from interpool._cpu import available_cores
 
 WORKERS: Final = (1, 2, 4, 8, 16, 64)
@@ -35,7 +35,7 @@ BOUND: Final = 120.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 1 if a measurement failed."""
     options = _options.parse(
-        __doc__ or "", arguments, rounds=3, duration="seven minutes, with --quick one"
+        __doc__ or "", arguments, rounds=3, duration="eight minutes, with --quick one"
     )
     less = 5 if options.is_quick else 1
     sizes = {
@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _probes(sizes: dict[str, int], workers: Sequence[int]) -> list[Probe]:
     cases = {case.name: case for case in CASES}
     measured = [
-        cases["start"],
+        Case("all_up", "cold", "", (0, 0), (0, 0)),
         replace(cases["cpu"], sizes=(sizes["loops"], sizes["iterations"])),
         replace(cases["plain"], sizes=(sizes["tasks"], 0)),
         cases["memory"],
     ]
     executors = _options.executors()
     return [
-        Probe(case.name, executor.name, number, case, executor, number)
+        Probe(case.name, executor.name, number, _sized(case, number), executor, number)
         for case in measured
         if case.needs is None or Path(case.needs).exists()
         for number in workers
@@ -76,10 +76,17 @@ def _probes(sizes: dict[str, int], workers: Sequence[int]) -> list[Probe]:
     ]
 
 
+def _sized(case: Case, workers: int) -> Case:
+    """With tasks that last until all workers are up: they take some 10 ms each here."""
+    if case.name != "all_up":
+        return case
+    return replace(case, sizes=(0, max(500, workers * 60)))
+
+
 def _panels(sweep: Sweep) -> list[Panel]:
     sizes = sweep.sizes
     titles = {
-        "start": "Start, a no-op for each worker, end",
+        "all_up": "Start until every worker has a task, and end",
         "cpu": f"{sizes['loops']} loops of {sizes['iterations']:,} iterations, cold",
         "plain": f"map of {sizes['tasks']:,} tiny tasks, warm",
         "memory": "Memory a worker (PSS)",
@@ -90,7 +97,7 @@ def _panels(sweep: Sweep) -> list[Panel]:
             title,
             unit="MiB" if name == "memory" else "ms",
             x_label="workers",
-            is_log=name in {"start", "plain"},
+            is_log=name in {"all_up", "plain"},
             x_log=True,
         )
         for name, title in titles.items()

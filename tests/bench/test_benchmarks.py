@@ -149,6 +149,7 @@ def test_workers_are_swept_with_as_many_loops_for_all() -> None:
     made = scaling_workers._probes({"loops": 64, "iterations": 10, "tasks": 20}, (1, 64))
     assert {probe.workers for probe in made} == {1, 64}
     assert {probe.case.sizes for probe in made if probe.panel == "cpu"} == {(64, 10)}
+    assert {probe.case.sizes for probe in made if probe.panel == "all_up"} == {(0, 500), (0, 3_840)}
 
 
 # --- tables and pictures --------------------------------------------------------------------------
@@ -255,7 +256,7 @@ def test_a_program_writes_its_files_and_renders_them_again_without_measuring(
     assert measured
     measured.clear()
     said = capsys.readouterr()
-    assert said.out.startswith("| case |" if name == "compare" else ("Start,", "map,"))
+    assert said.out.startswith("| case |" if name == "compare" else ("Start until", "map,"))
     assert "written: " in said.err
     before = [file.read_bytes() for file in files]
     assert before[1].decode().endswith(said.out)

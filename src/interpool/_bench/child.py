@@ -95,6 +95,19 @@ def restart(make: Make, count: int, size: int) -> float:
     return start(make, count, size)
 
 
+def all_up(make: Make, count: int, size: int) -> float:
+    """`start`, with tasks of `size` ms, which are taken off: they keep every worker for itself.
+
+    In `start`, whoever is up first does the others' no-ops, and of many workers some never start.
+    """
+    begin = perf_counter()
+    with make() as pool:
+        results = [f.result() for f in [pool.submit(pause, size / 1_000) for _ in range(count)]]
+    seconds = perf_counter() - begin
+    check(results == [size / 1_000] * count)
+    return seconds - size / 1_000
+
+
 def transfer(make: Make, count: int, _size: int) -> float:
     """From the constructor to the end of `shutdown`: `map` over `count` integers."""
     begin = perf_counter()
