@@ -8,7 +8,7 @@ from typing import Any, Final
 from _sweep import Sweep
 from interpool._bench import looks
 from interpool._bench.looks import GRID, INK, LETTERS, LOOKS, PALE
-from interpool._bench.words import format_figure, machine_line
+from interpool._bench.words import format_figure, machine_line, rounds_line
 
 # What lines are called at their ends and in tables; ours with a chunk size is `interpool/25`.
 _NAMES: Final = {
@@ -100,11 +100,12 @@ def draw(sweep: Sweep, panels: Sequence[Panel], title: str, subtitle: str, path:
             axes = figure.add_axes((left, bottom, share - _AXIS - _ENDS, _PANEL / height))
             _draw_panel(axes, sweep, panel)
         quick = "quick run, " if sweep.is_quick else ""
-        rounds = f"medians of {sweep.rounds} rounds" if sweep.rounds > 1 else "single measurements"
         pale: dict[str, Any] = {"fontsize": 8.5, "color": PALE, "va": "center"}
         bold: dict[str, Any] = {"fontsize": 15, "fontweight": "bold", "color": INK, "va": "center"}
         figure.text(_MARGIN, 1 - 0.35 / height, title, **bold)
-        figure.text(_MARGIN, 1 - 0.66 / height, f"{subtitle}; {quick}{rounds}.", **pale)
+        figure.text(
+            _MARGIN, 1 - 0.66 / height, f"{subtitle}; {quick}{rounds_line(sweep.rounds)}.", **pale
+        )
         figure.text(_MARGIN, 0.2 / height, machine_line(sweep.machine), **pale)
         looks.write(figure, path)
 

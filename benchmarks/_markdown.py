@@ -6,7 +6,7 @@ from _charts import Panel, label
 from _sweep import Sweep
 from interpool._bench.cases import OURS
 from interpool._bench.report import Aim, Report
-from interpool._bench.words import format_figure, format_ratio, machine_line
+from interpool._bench.words import format_figure, format_ratio, machine_line, rounds_line
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -34,7 +34,7 @@ def report_text(report: Report) -> str:
     quick = " A quick run: no figures to quote." if plan.is_quick else ""
     reading = (
         f"Ratios are {OURS}'s figure divided by that pool's: below 1, {OURS} is better. At the "
-        f"right the medians of {plan.rounds} rounds; {plan.workers} workers where the case does "
+        f"right {rounds_line(plan.rounds)}; {plan.workers} workers where the case does "
         f"not say otherwise; every measurement in a fresh process.{quick}"
     )
     below = [reading]
@@ -83,5 +83,5 @@ def sweep_text(sweep: Sweep, panels: Sequence[Panel]) -> str:
         for (panel, line), stop in sweep.stops.items()
     ]
     quick = " A quick run: no figures to quote." if sweep.is_quick else ""
-    rounds = f"Medians of {sweep.rounds} rounds.{quick}"
+    rounds = f"{rounds_line(sweep.rounds).capitalize()}.{quick}"
     return "\n\n".join([*parts, rounds, f"Measured: {machine_line(sweep.machine)}."])

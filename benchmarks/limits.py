@@ -25,7 +25,7 @@ from typing import Any, Final
 import _markdown
 import _options
 from interpool._bench.machine import machine_from_json, this_machine
-from interpool._bench.words import format_figure, machine_line
+from interpool._bench.words import format_figure, machine_line, rounds_line
 
 SCHEMA: Final = 1
 TOGETHER: Final = 4
@@ -100,7 +100,7 @@ def text(data: dict[str, Any]) -> str:
     limits = [Limit(**limit) for limit in data["limits"]]
     rows = [[limit.name, f"{format_figure(limit.median)} {limit.unit}"] for limit in limits]
     machine, _ = machine_from_json(data["machine"])
-    below = f"Medians of {data['rounds']} rounds. Measured: {machine_line(machine)}."
+    below = f"{rounds_line(data['rounds']).capitalize()}. Measured: {machine_line(machine)}."
     return f"{_markdown.table(['what', 'takes'], rows)}\n\n{below}"
 
 

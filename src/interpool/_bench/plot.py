@@ -8,7 +8,7 @@ from interpool._bench import looks
 from interpool._bench.cases import OURS, Case
 from interpool._bench.looks import GRID, INK, LOOKS, PALE
 from interpool._bench.report import TIE
-from interpool._bench.words import format_figure, format_ratio, machine_line
+from interpool._bench.words import format_figure, format_ratio, machine_line, rounds_line
 
 if TYPE_CHECKING:
     from interpool._bench.report import Report
@@ -174,8 +174,8 @@ def _draw_texts(figure: Any, report: Report, height: float) -> None:
     plan = report.plan
     quick = ", quick run" if plan.is_quick else ""
     below = (
-        f"{plan.workers} workers; medians of {plan.rounds} rounds{quick}, the strokes are single "
-        "ones. At the right: interpool's figure divided by each peer's, bold where it is better."
+        f"{plan.workers} workers; {rounds_line(plan.rounds)}{quick}, the strokes are single ones. "
+        "At the right: interpool's figure divided by each peer's, bold where it is better."
     )
     pale = {"fontsize": 8.5, "color": PALE, "va": "center"}
     title = f"{_NUMBERS[len(plan.executors)]} pools, the same work"

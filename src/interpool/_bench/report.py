@@ -70,7 +70,9 @@ class Aim:
     @property
     def is_met(self) -> bool:
         """Whether the ratio, with the digits that are shown, is not above the target."""
-        return self.ratio is not None and float(format_ratio(self.ratio)) <= self.target
+        if self.ratio is None:
+            return False
+        return float(format_ratio(self.ratio).replace(",", "")) <= self.target
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from interpool._bench.cases import OURS, Case
 from interpool._bench.report import TIE
-from interpool._bench.words import format_figure, format_ratio
+from interpool._bench.words import format_figure, format_ratio, rounds_line
 
 if TYPE_CHECKING:
     from interpool._bench.report import Report
@@ -119,7 +119,7 @@ def _reading(report: Report) -> list[Text]:
         ),
         *_targets(report),
         Text(
-            f"{plan.workers} workers; medians of {plan.rounds} rounds; each measurement in a fresh "
+            f"{plan.workers} workers; {rounds_line(plan.rounds)}; each measurement in a fresh "
             f"process, {report.elapsed:.0f} s in all. "
             f"Importing the class, part of none of these times: {imports} ms."
         ),

@@ -15,8 +15,13 @@ def format_figure(value: float) -> str:
 def format_ratio(ratio: float) -> str:
     """A ratio with two digits that count."""
     if ratio >= 10:  # noqa: PLR2004 - two digits
-        return f"{ratio:.0f}"
+        return f"{ratio:,.0f}"
     return f"{ratio:.1f}" if ratio >= 2 else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"  # noqa: PLR2004 - the same
+
+
+def rounds_line(rounds: int) -> str:
+    """What a figure is of."""
+    return f"medians of {rounds} rounds" if rounds > 1 else "single measurements"
 
 
 def machine_line(machine: Machine) -> str:
