@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from interpool._spares import SPARES
 from support import Gate
 
 
@@ -37,6 +38,7 @@ def nothing_is_left() -> Iterator[None]:
     gc.collect()
     for thread in set(threading.enumerate()) - threads:
         thread.join(10)  # pools that nobody holds end by themselves: this is where they may
+    SPARES.clear()  # and leave interpreters for the next one
     assert set(threading.enumerate()) - threads == set()
     assert _interpreter_ids() - interpreters == set()
     assert {fd: to for fd, to in _descriptors().items() if fd not in descriptors} == {}

@@ -50,3 +50,10 @@ def in_every_way(it: Any, *, key: Any) -> Any:
 
 def len_of_all(*args: object, **kwargs: object) -> int:
     return len(args) + len(kwargs)
+
+
+def fail_at_seven(n: int) -> int:
+    if n == 7:
+        message = "seven"
+        raise ValueError(message)
+    return n

@@ -93,12 +93,12 @@ def test_workers_are_as_many_as_unfinished_tasks(gate: Gate, arrivals: Gate) -> 
     with InterpreterPoolExecutor(8) as pool:
         futures = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, None) for _ in range(3)]
         arrivals.wait(3)
-        assert len(pool._engine._workers) == 3
+        assert len(pool._engine.staff.workers) == 3
         gate.open(3)
         for future in futures:
             future.result()
         assert pool.submit(identity, 1).result() == 1
-        assert len(pool._engine._workers) == 3
+        assert len(pool._engine.staff.workers) == 3
 
 
 def test_threads_are_named_after_the_prefix() -> None:
@@ -262,3 +262,51 @@ def test_a_pool_in_a_worker(gate: Gate) -> None:
     with InterpreterPoolExecutor(2) as pool:
         assert pool.submit(nested, 3).result() == [3, 2, 1]
         assert pool.submit(forgotten).result() == 1
+
+
+# --- Starting workers ----------------------------------------------------------------------------
+
+
+def test_prewarm_starts_workers_before_there_are_tasks(gate: Gate, arrivals: Gate) -> None:
+    with InterpreterPoolExecutor(3) as pool:
+        pool.prewarm(2)
+        assert len(pool._engine.staff.workers) >= 1
+        pool.prewarm()
+        pool.prewarm(1)  # never fewer
+        futures = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(3)]
+        arrivals.wait(3)
+        gate.open(3)
+        assert [future.result() for future in futures] == [0, 1, 2]
+        assert len(pool._engine.staff.workers) == 3
+    assert pool._engine.staff.workers == {}
+
+
+def test_prewarm_needs_no_task_and_starts_no_more_than_there_may_be() -> None:
+    pool = InterpreterPoolExecutor(2)
+    pool.prewarm(100)
+    pool.shutdown()
+    assert pool._engine.staff.hired <= 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(0, ValueError), (-1, ValueError), ("2", TypeError), (1.5, TypeError)]
+)
+def test_prewarm_refuses_what_is_no_number_of_workers(wrong: Any, error: type[Exception]) -> None:
+    with InterpreterPoolExecutor(1) as pool, pytest.raises(error, match=r"\bn must be"):
+        pool.prewarm(wrong)
+
+
+def test_prewarm_after_shutdown_is_refused() -> None:
+    pool = InterpreterPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.prewarm()
+
+
+def test_short_tasks_start_no_more_workers_than_make_sense(gate: Gate) -> None:
+    # As many start at once as there are cores; the others only if tasks still wait then.
+    cores = _cpu.available_cores()
+    with InterpreterPoolExecutor(4 * cores) as pool:
+        futures = [pool.submit(identity, n) for n in range(4 * cores)]
+        assert len(pool._engine.staff.workers) == cores
+        assert [future.result(PATIENCE) for future in futures] == list(range(4 * cores))

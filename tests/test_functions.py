@@ -1,11 +1,13 @@
 """Functions by reference and by value, as they are at that submit."""
 
 import functools
+import gc
 import math
 import os
 import string
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -411,6 +413,7 @@ def test_a_variable_that_a_closure_binds_anew_is_as_it_is_here_for_each_task(
 
 RECURSIVE = """
 import functools
+import gc
 from interpool import InterpreterPoolExecutor
 
 def again(n):
@@ -605,3 +608,51 @@ def test_main_of_a_worker_holds_what_was_sent_of_the_script(tmp_path: Path) -> N
         "of the task False False",
         "True",
     ]
+
+
+# --- What is known of a function from an earlier submit -------------------------------------------
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "code": lambda f: setattr(f, "__code__", (lambda n: n + 100).__code__),
+    "defaults": lambda f: setattr(f, "__defaults__", (7,)),
+    "keyword defaults": lambda f: setattr(f, "__kwdefaults__", {"n": 7}),
+    "qualified name": lambda f: setattr(f, "__qualname__", "other"),
+    "docstring": lambda f: setattr(f, "__doc__", "other"),
+    "attribute": lambda f: setattr(f, "extra", 1),
+    "annotations": lambda f: setattr(f, "__annotations__", {"n": "float"}),
+    "a builtin's name": lambda f: f.__globals__.update(len=lambda _: 50),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_function_that_changed_since_the_last_submit_is_seen_as_it_is(
+    pool: InterpreterPoolExecutor, change: Callable[[Any], object]
+) -> None:
+    def told(function: Any, n: int) -> tuple[Any, ...]:
+        attributes = function.__qualname__, function.__doc__, function.__defaults__
+        return *attributes, vars(function), dict(function.__annotations__), function(n)
+
+    namespace: dict[str, Any] = {"__name__": "made_by_hand"}
+    source = "def function(n: int = 1) -> int:\n    'text'\n    return n + len('abc')"
+    exec(source, namespace)  # noqa: S102 - a namespace made by hand
+    function = namespace["function"]
+    for _ in range(2):
+        assert pool.submit(function, 2).result() == 5
+    change(function)
+    assert pool.submit(function, 2).result() == function(2)
+    assert pool.submit(told, function, 2).result() == told(function, 2)
+
+
+def test_what_is_known_of_a_function_keeps_neither_it_nor_its_globals(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    class Marker: ...
+
+    namespace: dict[str, Any] = {"__name__": "made_by_hand", "marker": Marker()}
+    exec("def function(n: int) -> int:\n    return n", namespace)  # noqa: S102 - the same
+    assert pool.submit(namespace["function"], 2).result() == 2
+    gone = weakref.ref(namespace["marker"])
+    namespace = {}
+    gc.collect()
+    assert gone() is None

@@ -39,10 +39,10 @@ def pool() -> Iterator[InterpreterPoolExecutor]:
 
 @pytest.fixture(autouse=True)
 def the_pool_still_works(pool: InterpreterPoolExecutor) -> Iterator[None]:
-    workers = set(pool._engine._workers)
+    workers = set(pool._engine.staff.workers)
     yield
     assert pool.submit(len_of_all, "alive").result(PATIENCE) == 1
-    assert set(pool._engine._workers) == workers  # none broke down
+    assert set(pool._engine.staff.workers) == workers  # none broke down
 
 
 def ends(submit: Callable[[], Any]) -> BaseException | None:

@@ -353,3 +353,47 @@ def test_more_workers_than_fit_into_the_queue_at_once(gate: Gate, arrivals: Gate
 
 def test_python_of_this_test_is_what_programs_run() -> None:
     assert run_program("import sys; print(sys.executable)").stdout.strip() == sys.executable
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_program_whose_pools_are_closed_may_fork() -> None:
+    # CPython's child breaks down while any interpreter is alive: the spares must be gone by then.
+    done = run_program("""
+import os, subprocess
+from interpool import InterpreterPoolExecutor
+from interpool._spares import SPARES
+for _ in range(3):
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(abs, -1).result()
+for maker in SPARES._makers[:]:
+    maker.join()
+assert SPARES._ready
+pid = os.fork()
+if pid == 0:
+    with InterpreterPoolExecutor(1) as pool:
+        os._exit(pool.submit(abs, -7).result())
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.submit(abs, -2).result())
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("7\n2\n", "", 0)
+
+
+def test_descriptors_that_cannot_be_had_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipe = os.pipe
+    made: list[tuple[int, int]] = []
+
+    def one_only() -> tuple[int, int]:
+        if made:
+            raise OSError(24, "Too many open files")
+        made.append(pipe())
+        return made[0]
+
+    with InterpreterPoolExecutor(1) as pool:
+        monkeypatch.setattr(os, "pipe", one_only)
+        with pytest.raises(OSError, match="Too many open files"):
+            pool.submit(identity, 1)
+        monkeypatch.undo()
+        assert pool.submit(identity, 2).result(PATIENCE) == 2

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from interpool import BrokenInterpreterPool, Future, InterpreterPoolExecutor
-from interpool._transport import Transport
+from interpool._dispatch import Dispatch
+from interpool._inside import channels
+from interpool._transport import Item, Transport
 from support import PATIENCE, Gate, arrive_and_pass, identity, pass_through, run_program
 
 
@@ -98,7 +100,7 @@ def test_cancel_from_two_threads_notifies_once(busy: InterpreterPoolExecutor) ->
 
 
 def test_a_garbage_collection_under_the_lock_may_cancel(
-    busy: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, arrivals: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An abandoned iterator in a cycle is finalized by a collection inside the engine's own lock.
     class Holder:
@@ -106,27 +108,34 @@ def test_a_garbage_collection_under_the_lock_may_cancel(
             self.results = results
             self.me = self
 
-    results = busy.map(identity, range(20))
-    waiting = list(busy._engine._in_flight.values())[-20:]
-    started = busy.map(identity, [0])
-    holder = Holder(results)
-    kept = weakref.ref(holder)
-    put = Transport.put
+    def hold(n: int, entry: int = arrivals.entry, fd: int = gate.exit) -> int:
+        import os
 
-    def collect_first(transport: Transport, task: int, message: tuple[Any, ...]) -> int:
-        gc.collect()
-        return put(transport, task, message)
+        os.write(entry, b".")
+        os.read(fd, 1)
+        return n
 
-    # Only an iterator that was started cancels what is left; start it without a result.
-    futures: Any = results.gi_frame.f_locals["futures"]  # type: ignore[attr-defined]
-    futures.appendleft(busy._engine.refuse(ValueError("first")))
-    with pytest.raises(ValueError, match="first"):
-        next(results)
-    del results, holder, started, futures
-    monkeypatch.setattr(Transport, "put", collect_first)
-    busy.submit(identity, "after")
-    assert kept() is None
-    assert all(future.cancelled() for future in waiting)
+    with InterpreterPoolExecutor(1) as pool:
+        results = pool.map(hold, range(20), chunksize=1)
+        gate.open()
+        assert next(results) == 0  # only an iterator that was started cancels what is left
+        arrivals.wait(2)
+        assert len(pool._engine._tasks.in_flight) == 19
+        holder = Holder(results)
+        kept = weakref.ref(holder)
+        put = Transport.put
+
+        def collect_first(transport: Transport, item: Item) -> int:
+            gc.collect()
+            return put(transport, item)
+
+        del results, holder
+        monkeypatch.setattr(Transport, "put", collect_first)
+        after = pool.submit(identity, "after")
+        assert kept() is None
+        assert len(pool._engine._tasks.in_flight) == 2  # the one that runs, and the new one
+        gate.open()
+        assert after.result(PATIENCE) == "after"
 
 
 def test_a_garbage_collection_under_the_lock_may_close_the_pool(
@@ -140,13 +149,13 @@ def test_a_garbage_collection_under_the_lock_may_close_the_pool(
     holder: list[Any] = [pool]
     holder.append(holder)
     del pool, holder
-    feed = type(engine)._feed
+    feed = Dispatch.feed
 
-    def collect_first(self: Any, transport: Transport) -> None:
+    def collect_first(dispatch: Dispatch) -> None:
         gc.collect()
-        feed(self, transport)
+        feed(dispatch)
 
-    monkeypatch.setattr(type(engine), "_feed", collect_first)
+    monkeypatch.setattr(Dispatch, "feed", collect_first)
     gc.disable()
     gate.open()
     assert future.result(PATIENCE) == "done"
@@ -218,19 +227,19 @@ def test_a_collector_that_fails_leaves_no_future_waiting(
     gate: Gate, arrivals: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Transport.read
-    failures = iter([MemoryError("of the collector")])
+    failures = [MemoryError("of the collector")]
 
     def fail_once(transport: Transport) -> Any:
         frames = read(transport)
-        for error in failures:
-            raise error
+        if (channels.VALUE_PLAIN, 1) in [frame[1:] for frame in frames] and failures:
+            raise failures.pop()
         return frames
 
     with InterpreterPoolExecutor(1) as pool:
         futures = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(300)]
         arrivals.wait()
         monkeypatch.setattr(Transport, "read", fail_once)
-        gate.open()  # the read that is under way brings this one
+        gate.open()
         assert futures[0].result(PATIENCE) == 0
         arrivals.wait()
         gate.open()

@@ -6,13 +6,15 @@ import marshal
 import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interpool import InterpreterPoolExecutor, _transport
 from interpool._inside import channels, loop
+from interpool._task import Stage
 from interpool._transport import Transport
+from memory import resident_mib
 from support import PATIENCE, Gate, arrive_and_pass, identity, pass_through
 
 
@@ -23,10 +25,8 @@ def transport() -> Iterator[Transport]:
     made.close()
 
 
-def resident_mib() -> float:
-    """Memory that this process holds now."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+def item(task: int) -> _transport.Item:
+    return _transport.item_of(task, None, ((0, b"", 0, ()), ()))
 
 
 def queues() -> set[int]:
@@ -44,15 +44,15 @@ def test_a_closed_pool_leaves_no_queue() -> None:
 def test_what_waits_in_all_queues_of_the_interpreter_is_bounded(transport: Transport) -> None:
     def fill(pool: Transport) -> int:
         put = 0
-        while pool.has_room(put, 1):
-            pool.put(put, (b"",))
+        while pool.has_room():
+            pool.put(item(put))
             put += 1
         return put
 
     others = [Transport() for _ in range(20)]
     try:
         for _ in range(100):
-            transport.put(0, (b"",))
+            transport.put(item(0))
         assert fill(others[0]) == _transport._ROOM - 100
         # Each may always have one: tasks of one pool that never end must not halt the others.
         assert [fill(other) for other in others[1:]] == [1] * 19
@@ -62,22 +62,49 @@ def test_what_waits_in_all_queues_of_the_interpreter_is_bounded(transport: Trans
             other.close()
 
 
-def test_in_flight_is_bounded_and_grows_with_the_workers(transport: Transport) -> None:
-    assert transport.has_room(_transport._IN_FLIGHT - 1, 1)
-    assert not transport.has_room(_transport._IN_FLIGHT, 1)
-    assert transport.has_room(1_000, 1_000)
+def test_a_worker_waits_while_what_it_has_sent_is_not_taken(transport: Transport) -> None:
+    # What main takes is released by pending calls in the worker's interpreter, which has room for
+    # 300 of them: a worker that sends on while main reads nothing would leak.
+    bulk = channels.create_queue()
+    worker = loop.Loop(0, bulk, *transport.worker_ends)
+    large = "x" * channels.APART
+    count = 2 * channels.BULK_ROOM + 1
+
+    def send() -> None:
+        for task in range(count):
+            worker.send(task, channels.VALUE_PLAIN, large)
+        worker.send(count, channels.LEFT, None)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    subjects: list[int] = []
+    while count not in subjects:
+        assert _interpqueues.get_count(bulk) <= channels.BULK_ROOM
+        for subject, kind, payload in transport.read():
+            if kind == channels.FULL:
+                transport.make_room(payload)
+            else:
+                subjects.append(subject)
+    sender.join(PATIENCE)
+    assert subjects == list(range(count + 1))
+    for fd in worker.ebb or ():
+        os.close(fd)
+    channels.destroy_queue(bulk)
 
 
 def test_recall_keeps_the_order_and_counts_stops(transport: Transport) -> None:
     for task in range(5):
-        transport.put(task, (bytes([task]),))
+        transport.put(item(task))
+    large = (item(5), b"x" * channels.APART)
+    transport.put(large)
     transport.put_stop()
-    assert transport.recall() == ([(task, (bytes([task]),)) for task in range(5)], 1)
+    expected = [(task, item(task)) for task in range(5)]
+    assert transport.recall() == ([*expected, (5, large)], 1)
     assert transport.recall() == ([], 0)
 
 
 def test_taken_is_told_from_the_position(transport: Transport) -> None:
-    first, second = transport.put(1, (b"",)), transport.put(2, (b"",))
+    first, second = transport.put(item(1)), transport.put(item(2))
     assert not transport.is_taken(first)
     channels.take(transport._tasks)
     assert transport.is_taken(first)
@@ -117,8 +144,9 @@ def test_a_notice_brings_its_own_workers_frame(transport: Transport) -> None:
     channels.destroy_queue(queues[0])
 
 
-def test_a_ring_for_each_sleeper_and_none_without(transport: Transport) -> None:
-    loops = [loop.Loop(n, 0, *transport.worker_ends) for n in range(2)]
+def test_one_ring_wakes_all_that_are_needed(transport: Transport) -> None:
+    # Main rings once; whoever takes a task and leaves one rings for the next.
+    loops = [loop.Loop(n, 0, *transport.worker_ends) for n in range(3)]
     taken: list[object] = []
     threads = [
         threading.Thread(target=lambda loop=loop: taken.append(loop.next_message()))
@@ -126,59 +154,64 @@ def test_a_ring_for_each_sleeper_and_none_without(transport: Transport) -> None:
     ]
     for thread in threads:
         thread.start()
-    transport.put(1, (b"a",))
-    transport.ring()
-    transport.put(2, (b"b",))
+    for task in range(3):
+        transport.put(item(task))
     transport.ring()
     for thread in threads:
         thread.join(PATIENCE)
-    assert sorted(taken) == [(1, b"a"), (2, b"b")]  # type: ignore[type-var]
+    assert sorted(taken) == [item(task) for task in range(3)]  # type: ignore[type-var]
 
 
-def test_an_announcement_is_taken_back_when_a_task_comes_in_time(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", ["before it sleeps", "before it looks"])
+def test_no_ring_is_lost_however_the_two_sides_interleave(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    # The interleaving: the queue is empty, the worker announces itself, and a task is put before
-    # it looks again; once with main not having seen the announcement, once with it having rung.
+    # A task is put between a worker's look at the queue and its sleep; or between its hearing a
+    # ring and its answering it, when main holds the ring for unanswered and rings no more.
     worker = loop.Loop(0, 0, *transport.worker_ends)
-    put_token = channels.put_token
-    for rung in (False, True):
+    hear, take_token = channels.hear, channels.take_token
 
-        def announce(queue: int, rung: bool = rung) -> None:
-            put_token(queue)
-            transport.put(7, (b"in time",))
-            if rung:
-                transport.ring()
-
-        monkeypatch.setattr(channels, "put_token", announce)
-        assert worker.next_message() == (7, b"in time")
-        assert not _interpqueues.get_count(transport._sleepers)
-    monkeypatch.setattr(channels, "put_token", put_token)
-    transport.put(8, (b"next",))
-    transport.ring()
-    assert worker.next_message() == (8, b"next")
-
-
-def test_a_ring_that_another_worker_hears_is_not_waited_for(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A worker that has announced itself finds a task after all; main has rung for it meanwhile, and
-    # another worker, about to sleep, hears that.
-    worker = loop.Loop(0, 0, *transport.worker_ends)
-    put_token = channels.put_token
-
-    def announce(queue: int) -> None:
-        put_token(queue)
-        transport.put(7, (b"in time",))
+    def put_late(*args: int) -> Any:
+        transport.put(item(7))
         transport.ring()
-        os.read(worker.bell, 1)
+        return (hear if moment == "before it sleeps" else take_token)(*args)
 
-    monkeypatch.setattr(channels, "put_token", announce)
+    if moment == "before it looks":
+        transport.ring()
+        monkeypatch.setattr(channels, "take_token", put_late)
+    else:
+        monkeypatch.setattr(channels, "hear", put_late)
     taken: list[object] = []
     thread = threading.Thread(target=lambda: taken.append(worker.next_message()), daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    assert taken == [(7, b"in time")]
+    assert taken == [item(7)]
+
+
+def test_where_nobody_sleeps_nobody_rings(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = os.write
+
+    def count(fd: int, data: bytes) -> int:
+        written.append(fd)
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", count)
+    for task in range(50):
+        transport.put(item(task))
+        transport.ring()
+    assert len(written) == 1  # it lies in the bell until somebody is about to sleep
+
+
+def test_a_ring_that_a_worker_took_with_it_is_not_waited_for(transport: Transport) -> None:
+    transport.ring()
+    os.read(transport.worker_ends[1][0], 1)  # heard, not answered, and the worker is gone
+    transport.put(item(1))
+    transport.ring_again()
+    assert loop.Loop(0, 0, *transport.worker_ends).next_message() == item(1)
+    assert os.read(transport.worker_ends[1][0], 1)
 
 
 def test_a_worker_that_runs_dry_asks_for_more(gate: Gate, arrivals: Gate) -> None:
@@ -187,7 +220,7 @@ def test_a_worker_that_runs_dry_asks_for_more(gate: Gate, arrivals: Gate) -> Non
     full = Transport()
     try:
         for _ in range(_transport._ROOM):  # leaves room for one
-            full.put(0, (b"",))
+            full.put(item(0))
         with InterpreterPoolExecutor(workers) as pool:
             futures = [
                 pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(workers)
@@ -240,3 +273,34 @@ def test_results_do_not_leak_while_the_worker_sleeps(gate: Gate) -> None:
             gate.open()
             sleeping.result()
         assert max(sizes[1:]) - sizes[0] < 30, sizes
+
+
+def test_a_pool_that_closes_beside_another_one_does_it_no_harm(transport: Transport) -> None:
+    other = Transport()
+    transport.put(item(1))
+    queues, _ = other.worker_ends
+    for queue in queues:
+        channels.destroy_queue(queue)  # by another thread, since it was listed
+    assert transport.has_room()
+    other.disown()
+
+
+def test_a_withdrawn_task_makes_room_that_is_used(gate: Gate, arrivals: Gate) -> None:
+    # What waits in the backlog for room goes when what was queued is withdrawn, though no worker
+    # has taken anything that it could speak of.
+    full = Transport()
+    try:
+        with InterpreterPoolExecutor(1) as pool:
+            pool.submit(arrive_and_pass, arrivals.entry, gate.exit, None)
+            arrivals.wait()
+            for _ in range(_transport._ROOM):
+                full.put(item(0))
+            queued, waiting = pool.submit(identity, 1), pool.submit(identity, 2)
+            stages = [waiting._stage]
+            assert queued.cancel()
+            stages.append(waiting._stage)
+            assert stages == [Stage.WAITING, Stage.SENT]
+            gate.open()
+            assert waiting.result(PATIENCE) == 2
+    finally:
+        full.close()

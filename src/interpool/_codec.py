@@ -7,8 +7,8 @@ pickle; a worker whose tasks never need a pickle never imports it. Large argumen
 Errors are staged: each names the function or the argument that cannot be sent, and why.
 """
 
-import marshal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -20,6 +20,8 @@ from interpool._inside import channels, outcomes, values
 from interpool._pickling import Keeps, parcel
 
 _is_plain_set: Final = values.PLAIN_TYPES.issuperset
+# Those of them that are never large enough to travel by themselves (an int may be, and is not).
+_SMALL_TYPES: Final = values.PLAIN_TYPES - outcomes.APART_TYPES
 
 
 class Request(NamedTuple):
@@ -27,6 +29,72 @@ class Request(NamedTuple):
 
     message: outcomes.Message
     keeps: Keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An item whose arguments are a small pickle."""
+
+    context: values.Context
+    data: bytes
+    keeps: Keeps
+
+
+type Item = tuple[Any, ...] | Packed
+"""An item of a `map`, encoded: its arguments as they are, if marshal carries each, or pickled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Items that may travel together, or apart.
+
+    Attributes:
+        items: the items.
+        is_plain: whether none is `Packed`.
+    """
+
+    items: Sequence[Item]
+    is_plain: bool
+
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        return len(self.items)
+
+    @property
+    def keeps(self) -> Keeps:
+        """What must not go before their outcomes are loaded."""
+        if self.is_plain:
+            return ()
+        kept = (it for item in self.items if isinstance(item, Packed) for it in item.keeps)
+        return tuple({id(it): it for it in kept}.values())
+
+    def part(self, start: int, end: int | None = None) -> Block:
+        """Some of them."""
+        return Block(self.items[start:end], self.is_plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Items that travel together and apart from others, in a message of their own."""
+
+    count: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Items that cannot be sent."""
+
+    count: int
+    error: TransferError
+
+    def as_exception(self, _name: str) -> TransferError:
+        """What to raise in their turn."""
+        return self.error
+
+
+type Unit = Block | Prepared | Refused
 
 
 class Call:
@@ -46,6 +114,8 @@ class Call:
         Raises:
             TransferError: if it cannot be sent.
         """
+        if (known := _functions.known(fn)) is not None:
+            return cls(known.name, known.definition)
         name = _name_of(fn)
         try:
             return cls(name, *_functions.define(fn))
@@ -62,7 +132,12 @@ class Call:
         Raises:
             TransferError: if an argument cannot be sent.
         """
-        kinds = {*map(type, args), *map(type, kwargs.values())} if kwargs else {*map(type, args)}
+        kinds = {*map(type, args)}
+        if kwargs:
+            kinds.update(map(type, kwargs.values()))
+        if kinds <= _SMALL_TYPES and (not kwargs or _is_plain_set(map(type, kwargs))):
+            key, form = self.definition
+            return Request(((key, form, outcomes.CALL_PLAIN, (args, kwargs)), ()), self.keeps)
         apart: dict[int | str, Any] = {}
         if not kinds.isdisjoint(outcomes.APART_TYPES):
             args, kwargs, apart = _set_apart(args, kwargs)
@@ -76,13 +151,17 @@ class Call:
             raise self._explain(error, args, kwargs) from error
         return self._message(outcomes.CALL_PICKLED, segments, apart, context, keeps)
 
-    def chunk_message(self, items: Sequence[tuple[Any, ...]]) -> Request:
-        """The message that asks for `[fn(*args) for args in items]`.
+    def chunk(self, items: Sequence[tuple[Any, ...]]) -> Unit:
+        """The unit that asks for `[fn(*args) for args in items]`, whole."""
+        try:
+            return Prepared(len(items), self._chunk_request(items))
+        except TransferError as error:
+            return Refused(len(items), error)
 
-        Raises:
-            TransferError: if an argument cannot be sent.
-        """
-        if all(_is_plain_set(map(type, args)) for args in items):
+    def _chunk_request(self, items: Sequence[tuple[Any, ...]]) -> Request:
+        if len(items) == 1:
+            return self.message(items[0], {})
+        if _is_plain_set(map(type, chain.from_iterable(items))):
             return self._message(outcomes.EACH_PLAIN, list(items))
         try:
             context, segments, keeps = parcel(list(items))
@@ -93,6 +172,67 @@ class Call:
                 self.message(args, {})
             raise self._explain(error, (), {}) from error
         return self._message(outcomes.EACH_PICKLED, segments, context=context, keeps=keeps)
+
+    def units(self, items: Sequence[tuple[Any, ...]]) -> Sequence[Unit]:
+        """The units that ask for `fn(*args)` for each of the items, as few as can be."""
+        kinds = {*map(type, chain.from_iterable(items))}
+        if kinds <= _SMALL_TYPES:
+            return [Block(items, is_plain=True)]
+        found: list[Unit] = []
+        together: list[Item] = []
+        for args in items:
+            encoded = self._item(args)
+            if isinstance(encoded, (Prepared, Refused)):
+                if together:
+                    found.append(Block(together, is_plain=False))
+                    together = []
+                found.append(encoded)
+            else:
+                together.append(encoded)
+        return [*found, Block(together, is_plain=False)] if together else found
+
+    def _item(self, args: tuple[Any, ...]) -> Item | Prepared | Refused:
+        kinds = {*map(type, args)}
+        if _is_plain_set(kinds):
+            is_small = kinds.isdisjoint(outcomes.APART_TYPES) or not any(
+                type(it) in outcomes.APART_TYPES and len(it) >= channels.APART for it in args
+            )
+            return args if is_small else Prepared(1, self.message(args, {}))
+        try:
+            context, segments, keeps = parcel(args)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return self._refuse(error, args)
+        if len(segments) == 1 and len(segments[0]) < channels.APART:
+            return Packed(context, segments[0], keeps)
+        try:
+            return Prepared(1, self.message(args, {}))
+        except TransferError as error:  # it has changed meanwhile
+            return Refused(1, error)
+
+    def block_request(self, block: Block, budget: int) -> Request:
+        """The message that asks for the items of a block, or for some of them.
+
+        Args:
+            block: the items.
+            budget: nanoseconds after which no more of them are begun.
+        """
+        if block.is_plain:
+            parts = outcomes.EACH_PLAIN, block.items, (), values.NO_CONTEXT, budget
+            return Request(((*self.definition, *parts), ()), self.keeps)
+        packed: list[tuple[Any, Any]] = []
+        last = None
+        for item in block.items:
+            if isinstance(item, Packed):
+                # Most items of a map bring the same classes.
+                context = outcomes.SAME if item.context == last else item.context
+                packed.append((context, item.data))
+                last = item.context
+            else:
+                packed.append((None, item))
+        parts = outcomes.EACH_PACKED, packed, (), values.NO_CONTEXT, budget
+        return Request(((*self.definition, *parts), ()), self.keeps + block.keeps)
 
     def _message(
         self,
@@ -106,8 +246,13 @@ class Call:
         if kind in _PICKLED and (len(payload) > 1 or len(payload[0]) >= channels.APART):
             large += payload
             payload = None
-        head = marshal.dumps((*self.definition, kind, payload, tuple(apart), context))
-        return Request((head, *large), self.keeps + keeps)
+        message = (*self.definition, kind, payload, tuple(apart), context, 0), large
+        return Request(message, self.keeps + keeps)
+
+    def _refuse(self, error: BaseException, args: tuple[Any, ...]) -> Refused:
+        refusal = self._explain(error, args, {})
+        refusal.__cause__ = error
+        return Refused(1, refusal)
 
     def _explain(
         self, error: BaseException, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -207,27 +352,34 @@ class Chunk:
         if self._failed is not None:
             self._error = Failure.from_frame(failures[self._failed]).as_exception(name)
 
-    def __len__(self) -> int:
-        return len(self._values)
+    def give(self, between: Callable[[], None] | None = None) -> Iterator[Any]:
+        """Give the values away, kept here no longer; raise the exception of an item in its turn.
 
-    def take(self, index: int) -> Any:
-        """The value of an item, given away: it is kept here no longer; or its exception raised."""
-        if index == self._failed and self._error is not None:
+        Args:
+            between: called between one value and the next.
+        """
+        found = self._values
+        found.reverse()
+        left = len(found) if self._failed is None else self._failed
+        while left:
+            left -= 1
+            yield found.pop()
+            if between is not None and found:
+                between()
+        if self._error is not None:
             try:
                 raise self._error
             finally:
                 self._error = None  # whose traceback refers to this chunk
-        value, self._values[index] = self._values[index], None
-        return value
 
 
-def load_chunk(outcome: tuple[int, Any, Mapping[int, Any]], name: str) -> Chunk:
+def load_chunk(outcome: tuple[int, Any, Mapping[int, Any], int, int], name: str) -> Chunk:
     """Load the outcomes of a chunk of calls of a function of that name.
 
     Raises:
         TransferError: if they do not load here.
     """
-    kind, payload, failures = outcome
+    kind, payload, failures, *_ = outcome
     found = payload
     if kind == channels.VALUE_PICKLED:
         found = load_result(payload, name, is_each=True)

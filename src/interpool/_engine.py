@@ -2,23 +2,21 @@
 
         submit            feed                  take                 call
   user -------> backlog -------> task queue  -------> worker's loop ------> function
-                                   |    ^                  |
+          map                      |    ^                  |
                             recall |    | ring             | frame: outcome, or word of the worker
                                    v    |                  v
-  user <------- Future <------- collector  <------- results pipe (bulk queue)
+  user <------- Future, Lot <--- collector  <------- results pipe (bulk queue)
         outcome
 
 What it guarantees:
 
-* A task is in one place: the backlog, the task queue, a worker, or answered; `Future._stage` says
-  which, and moves only under the lock. So a future ends once, with one outcome.
-* While a task waits and a worker is free, the task travels: whoever adds a task or frees room
-  feeds the queue, and the worker that takes its last item while more wait says so.
-* There are never more workers than unfinished tasks asked for, nor more than `max_workers`. (A task
-  withdrawn from the middle of a long backlog counts until its turn comes.)
+* A task is in one place (`_dispatch`), so a future ends once, with one outcome.
+* While a task waits and a worker is free, the task travels.
+* There are never more workers than unfinished tasks asked for, nor more than `max_workers`
+  (`_staff`). (A task withdrawn from the middle of a long backlog counts until its turn comes.)
 * When the last worker of a closed pool is gone, the collector closes the channels and ends.
 
-Locks: `_lock` (this pool's state; reentrant, because a garbage collection inside it may finalize an
+Locks: `lock` (this pool's state; reentrant, because a garbage collection inside it may finalize an
 iterator that cancels a future of this very pool), then nothing. No user code runs under it but
 finalizers, which come when they like; each step leaves a state that they may meet. In the main
 thread SIGINT is `Deferred` meanwhile.
@@ -28,50 +26,46 @@ import concurrent.futures
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from interpool import _environment, _lifetime
+from interpool._batching import Paces
 from interpool._callbacks import Callback
 from interpool._codec import Request
 from interpool._collector import Collector
+from interpool._dispatch import Dispatch
 from interpool._failures import LOST, Failure
-from interpool._future import Future, Stage
+from interpool._future import Future
 from interpool._inside import channels
-from interpool._inside.outcomes import Message, describe
+from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
+from interpool._lots import Lot, Piece
 from interpool._output import Output
 from interpool._reports import Notice
-from interpool._transport import Frame, Transport
+from interpool._spares import SPARES
+from interpool._staff import Staff
+from interpool._task import Outcome, Stage, Task
+from interpool._transport import Frame, Transport, item_of
 from interpool._worker import Settings, Worker
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A future that is to end, and how: `kind` and `payload` of its frame, or an error of ours."""
-
-    future: Future[Any]
-    kind: int
-    payload: Any
+_UNENDED: Final = frozenset({Stage.WAITING, Stage.SENT})
 
 
 class Engine:
     """One pool: what `InterpreterPoolExecutor` is a handle of. It outlives that handle."""
 
     def __init__(self, max_workers: int, settings: Settings) -> None:
-        self.max_workers = max_workers
+        self.lock = threading.RLock()
         self._settings = settings
-        self._lock = threading.RLock()
         self._task_numbers = itertools.count(1)
-        self._worker_numbers = itertools.count()
-        self._backlog: deque[Future[Any]] = deque()
-        self._in_flight: dict[int, Future[Any]] = {}
-        self._workers: dict[int, Worker] = {}
-        self._gone: list[Worker] = []  # to be joined, which is never done under the lock
+        self.staff = Staff(max_workers, settings)
+        self._tasks = Dispatch(self.report)
         self._reports: deque[Frame] = deque()  # frames from this side, for the collector
+        self._unsettled: deque[Task] = deque()  # withdrawn, and their futures not told
         self._transport: Transport | None = None
         self._collector: Collector | None = None
+        self.paces = Paces()
         self._refusal: str | None = None  # why no task is taken any more
         self._broken: Failure | None = None
 
@@ -91,55 +85,120 @@ class Engine:
             BrokenInterpreterPool: if a worker could not start.
             RuntimeError: after `close`, or at the interpreter's exit.
         """
-        environment: bytes | None = _environment.snapshot()
-        if environment is self._settings.environment:
-            environment = None  # which every worker has
-        future = Future[Any](self, (environment, *request.message), name, request.keeps)
-        with Deferred(), self._lock:
+        task = next(self._task_numbers)
+        item = item_of(task, self.environment(), request.message)
+        future = Future[Any](self, name, task, item, request.keeps)
+        with Deferred(), self.lock:
             self.check_open()
             transport = self._transport or self._open()
-            self._backlog.append(future)
-            self._feed(transport)
+            self._tasks.add(future, transport)
             hiring = self._is_short()
         if hiring:
-            self._hire()
+            self.hire()
         return future
+
+    def environment(self) -> bytes | None:
+        """Return what workers are to take over, as it is now; None: what they began with."""
+        environment = _environment.snapshot()
+        return None if environment is self._settings.environment else environment
+
+    def new_number(self) -> int:
+        """Return the number of a new task."""
+        return next(self._task_numbers)
+
+    def send_lot(self, lot: Lot) -> None:
+        """Take what was added to a lot. The lock is held."""
+        if self._transport is None:
+            self._open()
+        self._tasks.add_lot(lot)
 
     def refuse(self, error: BaseException) -> Future[Any]:
         """Return a future that has ended with `error`: its task could not be encoded."""
-        future = Future[Any](self, None, "")
+        future = Future[Any](self, "")
         future._stage = Stage.ANSWERED
         future.set_exception(error)
         return future
 
-    def withdraw(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
-        """Take back those of some tasks that no worker has taken, and return their futures.
+    def withdraw(self, tasks: Iterable[Task]) -> list[Task]:
+        """Take back those of some tasks that no worker has taken, and return them.
 
-        A future is returned to the one caller that withdrew it, who settles it.
+        A task is returned to the one caller that withdrew it, who settles it.
         """
-        withdrawn: list[Future[Any]] = []
-        waiting = Stage.WAITING
-        with self._lock:
-            queued = set()
-            for future in futures:
-                if future._stage is waiting:
-                    # Passed over when it comes up in the backlog.
-                    future._stage = Stage.WITHDRAWN
-                    withdrawn.append(future)
-                elif future._stage is Stage.SENT and not self._is_taken(future):
-                    queued.add(future)
-            if queued:
-                withdrawn += self._recall(queued)
-            for future in withdrawn:
-                future._message = None
-        return withdrawn
+        with self.lock:
+            return self._tasks.withdraw(tasks)
+
+    def listen_to(self, future: Future[Any]) -> None:
+        """Somebody waits for a future, or wants to be called back. The lock is held."""
+        if future._stage in _UNENDED:
+            future._is_heard = True
+            self.listen()
+
+    def listen(self) -> None:
+        """Have results read without delay until `listen_no_more`. The lock is held."""
+        self._tasks.heard += 1
+        if self._collector is not None:
+            self._collector.call()
+
+    def listen_no_more(self) -> None:
+        """Take back one `listen`. The lock is held."""
+        self._tasks.heard -= 1
+
+    def wait_for(
+        self, is_done: Callable[[], bool], timeout: float | None, own: Task | None = None
+    ) -> None:
+        """Read results in the calling thread until `is_done()`, unless another one reads."""
+        if (collector := self._collector) is not None:
+            collector.read_until(is_done, timeout, own)
+
+    @property
+    def is_locked_here(self) -> bool:
+        """Whether the calling thread holds the lock: it is a finalizer that runs in between."""
+        owned: bool = self.lock._is_owned()  # type: ignore[attr-defined]
+        return owned
+
+    def settle_later(self, task: Task) -> None:
+        """Leave it to the collector to settle a task that was withdrawn under the lock.
+
+        Who waits for the lock meanwhile may hold what settling needs, the future's own.
+        """
+        self._unsettled.append(task)
+        if self._transport is not None:
+            self._wake(self._transport)
+
+    def settle(self) -> None:
+        """Settle what was left: called under no lock."""
+        while self._unsettled:
+            self._unsettled.popleft().settle_withdrawn()
+
+    def is_urgent(self) -> bool:
+        """Whether results should be read as soon as they are there."""
+        return bool(
+            self._tasks.is_urgent
+            or self._reports
+            or self._unsettled
+            or self.staff.is_starting
+            or self.staff.put_off is not None
+            or self._refusal is not None
+        )
+
+    def hire_now(self) -> None:
+        """Start the workers whose start was put off, if they are still needed."""
+        self.staff.put_off = None
+        self.hire()
+
+    def nudge(self) -> None:
+        """Have a thread that reads see that a future has ended without a result."""
+        if (collector := self._collector) is not None and collector.is_read_elsewhere:
+            with self.lock:
+                if self._transport is not None:
+                    self._transport.wake()
 
     def is_running(self, future: Future[Any]) -> bool:
         """Whether a worker has taken the task, and its outcome is not here yet."""
-        with Deferred(), self._lock:
-            return future._stage is Stage.SENT and self._is_taken(future)
+        with Deferred(), self.lock:
+            return future._stage is Stage.SENT and self._tasks.is_taken(future)
 
-    def call_back(self, future: concurrent.futures.Future[Any], callback: Callback) -> None:
+    def call_back(self, future: Future[Any], callback: Callback) -> None:
         """Run a callback of a future that has ended, where it may block."""
         if (collector := self._collector) is not None:
             collector.call_back(future, callback)
@@ -154,16 +213,26 @@ class Engine:
             cancel: cancel every task that no worker has taken.
         """
         with Deferred():
-            withdrawn: list[Future[Any]] = []
-            with self._lock:
+            withdrawn: list[Task] = []
+            with self.lock:
                 self._refusal = self._refusal or refusal
                 if cancel:
-                    withdrawn = self._withdraw_all()
+                    withdrawn = self._tasks.withdraw_all(concurrent.futures.CancelledError)
+                self.staff.wanted = 0
                 if self._transport is not None:
                     self._dismiss(self._transport)
-                    self._transport.wake()
-            for future in withdrawn:
-                future.settle_withdrawn()
+                    self._wake(self._transport)
+            for task in withdrawn:
+                task.settle_withdrawn()
+
+    def prewarm(self, workers: int) -> None:
+        """Have so many workers started, whatever there is to do."""
+        with Deferred(), self.lock:
+            self.check_open()
+            if self._transport is None:
+                self._open()
+            self.staff.wanted = max(self.staff.wanted, workers)
+        self.hire()
 
     def join(self) -> None:
         """Wait until a closed pool is gone: tasks, workers, threads, descriptors.
@@ -177,200 +246,151 @@ class Engine:
 
     def disown(self, refusal: str) -> None:
         """Become a closed pool in a forked child, where no thread or interpreter of it is."""
-        self._lock = threading.RLock()  # whoever held it is not here
+        self.lock = threading.RLock()  # whoever held it is not here
         self._refusal = refusal
         self._broken = None
         if self._transport is not None:
             self._transport.disown()
         self._transport = self._collector = None
-        self._workers.clear()
-        self._gone.clear()
+        self.staff.disown()
+        self._tasks.disown()
         self._reports.clear()
-        self._backlog.clear()
-        self._in_flight.clear()
 
     # --- told by the collector -------------------------------------------------------------------
 
     def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome | Output | Notice]) -> None:
         """Account for what was read and feed the workers; add the futures that are to end."""
-        with self._lock:
+        tasks, answered, plain = self._tasks, Stage.ANSWERED, channels.VALUE_PLAIN
+        with self.lock:
             transport = self._transport
             assert transport is not None  # noqa: S101 - the frames come from it
             for subject, kind, payload in frames:
-                self._account(subject, kind, payload, outcomes)
-        while True:
-            with self._lock:
-                while self._reports:
-                    self._account(*self._reports.popleft(), outcomes)
-                self._feed(transport)
-            self._hire()
-            if not self._reports:  # else a start has failed
-                break
-        with self._lock:
+                if kind == plain and (task := tasks.in_flight.pop(subject, None)):
+                    # What most frames are; `_account` does the same with more calls.
+                    if task._is_heard:
+                        tasks.leave(task, answered)
+                    else:
+                        task._stage = answered
+                    # What was printed before it is passed on first.
+                    if outcomes or not task.end_unheard(payload):
+                        outcomes.append(Outcome(task, kind, payload))
+                else:
+                    self._account(subject, kind, payload, outcomes)
+            task = payload = None
+            is_hiring = self._settle(outcomes)
+        while is_hiring:
+            self.hire()
+            with self.lock:  # again, for a start may have failed
+                is_hiring = self._settle(outcomes)
+        if self._refusal is None and not self.staff.gone:
+            return
+        with self.lock:
             if self._refusal is not None:
                 self._dismiss(transport)
-            gone, self._gone = self._gone, []
+            gone = self.staff.take_gone()
         for worker in gone:
             worker.join()
+
+    def _settle(self, outcomes: deque[Outcome | Output | Notice]) -> bool:
+        """Act on what was reported on this side, and feed; return whether workers are wanted."""
+        while self._reports:
+            self._account(*self._reports.popleft(), outcomes)
+        self._tasks.feed()
+        return self._is_short()
 
     def report(self, subject: int, kind: int, payload: Any = None) -> None:
         """Tell the collector of something that happened in this process, as a frame would."""
         self._reports.append((subject, kind, payload))
-        with self._lock:
+        with self.lock:
             if self._transport is not None:
-                self._transport.wake()
+                self._wake(self._transport)
 
     def collapse(self, error: BaseException, outcomes: deque[Outcome | Output | Notice]) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
         failure = Failure.from_frame(describe(error, "collector"))
-        with self._lock:
+        with self.lock:
             self._break(failure, outcomes)
-            for task in list(self._in_flight):
+            for task in list(self._tasks.in_flight):
                 self._answer(task, channels.DIED, failure, outcomes)
             if self._transport is not None:
                 self._dismiss(self._transport)
 
     def finish(self) -> bool:
         """Close the channels if all is done; return whether it is."""
-        with self._lock:
-            if self._refusal is None or self._workers or self._backlog or self._in_flight:
+        with self.lock:
+            if self._refusal is None or self.staff.workers or not self._tasks.is_empty:
                 return False
             # Forgotten first: a finalizer that comes in between must not use what is being closed.
-            transport, self._transport = self._transport, None
+            transport, self._transport, self._tasks.transport = self._transport, None, None
             if transport is not None:
                 transport.close()
+        SPARES.renew(self.staff.hired)
         _lifetime.forget(self)
         return True
 
     # --- under the lock --------------------------------------------------------------------------
 
+    def _wake(self, transport: Transport) -> None:
+        """Have whoever reads, or should, look at what has changed."""
+        transport.wake()
+        if self._collector is not None:
+            self._collector.call()
+
     def _open(self) -> Transport:
         """Open the channels with the first task: a pool that is never used costs nothing."""
         _lifetime.remember(self)
-        transport = Transport()
-        collector = Collector(self, transport, self._settings.name_prefix)
+        transport: Transport | None = None
         try:
+            transport = Transport()
+            collector = Collector(self, transport, self._settings.name_prefix)
             collector.start()
-        except RuntimeError:  # the system gives no thread
-            transport.close()
+        except BaseException:  # the system gives no descriptors, or no thread
+            if transport is not None:
+                transport.close()
             _lifetime.forget(self)
             raise
-        self._transport, self._collector = transport, collector
+        SPARES.note_pool()
+        self._transport, self._tasks.transport = transport, transport
+        self._collector = collector
         return transport
 
-    def _feed(self, transport: Transport) -> None:
-        """Send tasks from the backlog while there is room, and wake workers for them."""
-        backlog = self._backlog
-        waiting, sent = Stage.WAITING, Stage.SENT
-        any_sent = False
-        while backlog:
-            future = backlog[0]
-            if future._stage is waiting and not self._has_room(transport):
-                break
-            if future._stage is waiting:
-                # Claimed. Nothing is called since the line before, so no finalizer can have come
-                # in between and withdrawn it.
-                future._stage = sent
-                message, future._message = future._message, None
-                self._send(transport, future, message or ())
-                any_sent = True
-            if backlog and backlog[0] is future:  # a finalizer may have fed in between
-                backlog.popleft()
-        if any_sent:
-            transport.ring()
-
-    def _has_room(self, transport: Transport) -> bool:
-        """Whether one more task may be sent; if not, see to it that somebody says when."""
-        if transport.has_room(len(self._in_flight), len(self._workers)):
-            return True
-        # Ask first, look again afterwards: the worker that takes the last item either sees the
-        # request, or has made the room that is seen here.
-        transport.ask_for_more()
-        return transport.has_room(len(self._in_flight), len(self._workers))
-
-    def _send(self, transport: Transport, future: Future[Any], message: Message) -> None:
-        """Put a task that is marked as sent into the queue."""
-        task = next(self._task_numbers)
-        try:
-            self._in_flight[task] = future
-            future._position = transport.put(task, message)
-        except BaseException as error:
-            # Too deep a recursion, no memory: nobody knows whether it was put. It must not run
-            # twice, nor leave a future waiting.
-            self._in_flight[task] = future
-            self.report(task, channels.FAILED, describe(error, "sending"))
-            raise
-
     def _is_short(self) -> bool:
-        """Whether there are fewer workers than unfinished tasks, and may be more."""
-        unfinished = len(self._backlog) + len(self._in_flight)
-        return len(self._workers) < min(self.max_workers, unfinished) and self._broken is None
+        """Whether one more worker is to be started, and may be."""
+        if self._broken is not None or not self.staff.may_grow:
+            return False
+        return self.staff.is_short(*self._tasks.counts())
 
-    def _hire(self) -> None:
+    def hire(self) -> None:
         """Start workers for the tasks there are: outside the lock, for a start waits for it."""
         newcomers: list[Worker] = []
         with Deferred():
-            with self._lock:
+            with self.lock:
                 while self._transport is not None and self._is_short():
-                    number = next(self._worker_numbers)
-                    ends = self._transport.worker_ends
-                    worker = Worker(number, self._settings, ends, self.report)
-                    self._workers[worker.number] = worker
-                    newcomers.append(worker)
-            for worker in newcomers:
+                    newcomers.append(self.staff.hire(self._transport.worker_ends, self.report))
+            while newcomers:
+                worker = newcomers.pop()
                 try:
                     worker.start()
                 except RuntimeError as error:  # the system gives no more threads
-                    failure = describe(error, "start")
-                    self.report(worker.number, channels.UNSTARTED, failure)
-                    self.report(worker.number, channels.GONE)
+                    self._report_unstarted(worker, error)
+                except BaseException as error:  # whoever raises here, those will not start
+                    for lost in newcomers if worker.is_started else (worker, *newcomers):
+                        self._report_unstarted(lost, error)
+                    raise
+
+    def _report_unstarted(self, worker: Worker, error: BaseException) -> None:
+        self.report(worker.number, channels.UNSTARTED, describe(error, "start"))
+        self.report(worker.number, channels.GONE)
 
     def _dismiss(self, transport: Transport) -> None:
         """Put a stop for each worker behind the last task."""
-        if self._backlog:
+        if not self._tasks.is_all_sent:
             return
-        for worker in self._workers.values():
+        for worker in self.staff.workers.values():
             if not worker.dismissed:
                 worker.dismissed = True
                 transport.put_stop()
         transport.ring()
-
-    def _is_taken(self, future: Future[Any]) -> bool:
-        return self._transport is not None and self._transport.is_taken(future._position)
-
-    def _recall(self, wanted: set[Future[Any]] | None) -> list[Future[Any]]:
-        """Take those tasks out of the queue, or all; leave the others in their order."""
-        transport = self._transport
-        if transport is None:
-            return []
-        found = []
-        tasks, stops = transport.recall()
-        for task, message in tasks:
-            future = self._in_flight.pop(task, None)
-            if future is None:
-                continue  # its sending failed half-way, and its future has been ended
-            if wanted is None or future in wanted:
-                future._stage = Stage.WITHDRAWN
-                found.append(future)
-            else:
-                self._send(transport, future, message)
-        for _ in range(stops):
-            transport.put_stop()
-        transport.ring()
-        return found
-
-    def _withdraw_all(self) -> list[Future[Any]]:
-        """Withdraw every task that no worker has taken."""
-        withdrawn = self._recall(None)
-        waiting = Stage.WAITING
-        for future in self._backlog:
-            if future._stage is waiting:
-                future._stage = Stage.WITHDRAWN
-                withdrawn.append(future)
-        self._backlog.clear()
-        for future in withdrawn:
-            future._message = None
-        return withdrawn
 
     def _account(
         self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome | Output | Notice]
@@ -380,32 +400,55 @@ class Engine:
             self._answer(subject, kind, payload, outcomes)
             return
         match kind:
+            case channels.BEGUN:
+                self.staff.note_begun(subject)
             case channels.UNSTARTED:
+                self.staff.note_failed(subject)
                 self._hear_unstarted(Failure.from_frame(payload), outcomes)
             case channels.DIED:
                 task, description = payload
-                self._answer(task, channels.DIED, Failure.from_frame(description), outcomes)
+                self._hear_died(subject, task, Failure.from_frame(description), outcomes)
             case channels.LEFT:
-                self._workers[subject].release()
+                self.staff.workers[subject].release()
             case channels.SAID:
                 outcomes.append(Output(subject, payload))
             case channels.GONE:
-                outcomes.append(Output(subject, None))
-                self._gone.append(self._workers.pop(subject))
-                if not self._workers:
-                    self._strand(outcomes)
+                self._hear_gone(subject, outcomes)
+            case channels.FULL:
+                self._transport.make_room(payload)  # type: ignore[union-attr]  # it brought this
             case channels.HUNGRY | channels.WAKE:
                 pass  # what they ask for is done after every batch
             case _:
                 message = f"unknown frame {kind} of {subject}"
                 raise AssertionError(message)
 
+    def _hear_died(
+        self,
+        number: int,
+        task: int | None,
+        failure: Failure,
+        outcomes: deque[Outcome | Output | Notice],
+    ) -> None:
+        """A worker's loop broke down, perhaps with a task; the next would, if it never began."""
+        self._answer(task, channels.DIED, failure, outcomes)
+        if self.staff.is_new(number):
+            self._break(failure, outcomes)
+
+    def _hear_gone(self, number: int, outcomes: deque[Outcome | Output | Notice]) -> None:
+        """A worker is no more: it says nothing, and answers no ring and no task."""
+        outcomes.append(Output(number, None))
+        self.staff.note_gone(number)
+        if self._transport is not None:
+            self._transport.ring_again()
+        if not self.staff.workers:
+            self._strand(outcomes)
+
     def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome | Output | Notice]) -> None:
         """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
-        others = len(self._workers) - 1
+        others = len(self.staff.workers) - 1
         if failure.stage == "start" and others:
             outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
-            self.max_workers = others
+            self.staff.most = others
         else:
             self._break(failure, outcomes)
 
@@ -416,21 +459,28 @@ class Engine:
         outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
         self._broken = failure
         self._refusal = failure.headline()
-        for future in self._withdraw_all():
-            future._stage = Stage.ANSWERED
-            outcomes.append(Outcome(future, channels.UNSTARTED, failure))
+        self.staff.wanted = 0
+        for task in self._tasks.withdraw_all(failure.as_broken_pool):
+            if isinstance(task, Future):
+                task._stage = Stage.ANSWERED
+                outcomes.append(Outcome(task, channels.UNSTARTED, failure))
 
     def _answer(
-        self, task: int | None, kind: int, payload: Any, outcomes: deque[Outcome | Output | Notice]
+        self,
+        number: int | None,
+        kind: int,
+        payload: Any,
+        outcomes: deque[Outcome | Output | Notice],
     ) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
-        future = self._in_flight.pop(task, None) if task is not None else None
-        if future is not None:
-            future._stage = Stage.ANSWERED
-            outcomes.append(Outcome(future, kind, payload))
+        task = self._tasks.answer(number, kind, payload)
+        if isinstance(task, Piece) and not outcomes:
+            task.lot.deliver(task, kind, payload)
+        elif task is not None:
+            outcomes.append(Outcome(task, kind, payload))
 
     def _strand(self, outcomes: deque[Outcome | Output | Notice]) -> None:
         """End the tasks that were taken by workers that are all gone without an answer."""
-        for task, future in list(self._in_flight.items()):
-            if self._is_taken(future):
-                self._answer(task, channels.DIED, self._broken or LOST, outcomes)
+        for number, task in list(self._tasks.in_flight.items()):
+            if self._tasks.is_taken(task):
+                self._answer(number, channels.DIED, self._broken or LOST, outcomes)

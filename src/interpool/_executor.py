@@ -141,7 +141,10 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             fn: what to call; it takes as many arguments as there are iterables.
             *iterables: where the arguments come from; the shortest ends it.
             timeout: seconds from this call until the last result; None waits for ever.
-            chunksize: items sent to a worker together. None sends each by itself.
+            chunksize: items sent to a worker together. None sends as many together as take some
+                two milliseconds by what was measured, and fewer towards the end, so that all
+                workers finish together: a task that waits for another one of the same map may then
+                wait behind it, so give such tasks a chunksize of 1.
             buffersize: the most items submitted and not yet yielded; None submits all at once.
 
         Returns:
@@ -155,18 +158,71 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
                 iterator, in its turn.
             BrokenInterpreterPool, RuntimeError: as `submit` does.
         """
+        return self._map(
+            fn, iterables, timeout, chunksize=chunksize, buffersize=buffersize, is_ordered=True
+        )
+
+    def map_unordered[T](
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Return an iterator of `fn(*args)` for the zipped iterables' items, as they come.
+
+        What `map` says holds, but for the order: a result waits for no other one, except those that
+        travel with it. An item that cannot be sent, or whose task raises, ends the iterator with
+        that exception when it comes.
+
+        .. versionadded:: 0.1
+        """
+        return self._map(
+            fn, iterables, timeout, chunksize=chunksize, buffersize=buffersize, is_ordered=False
+        )
+
+    def _map(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        *,
+        chunksize: int | None,
+        buffersize: int | None,
+        is_ordered: bool,
+    ) -> Iterator[Any]:
         _map.check_sizes(chunksize, buffersize)
         _check_callable(fn)
         self._engine.check_open()
-        return _map.map_ordered(
+        return _map.map_items(
             self._engine,
             weakref.ref(self),
             Call.of(fn),
             zip(*iterables, strict=False),
             timeout=timeout,
-            chunksize=chunksize or 1,
+            chunksize=chunksize,
             buffersize=buffersize,
+            is_ordered=is_ordered,
         )
+
+    def prewarm(self, n: int | None = None) -> None:
+        """Start workers now, rather than with the first tasks. Returns at once.
+
+        Args:
+            n: how many workers there are to be at least; None: `max_workers`. More than
+                `max_workers` are not started.
+
+        Raises:
+            TypeError, ValueError: if `n` is no number, or below 1.
+            BrokenInterpreterPool, RuntimeError: as `submit` does.
+
+        Thread-safety: may be called from any thread, and again.
+
+        .. versionadded:: 0.1
+        """
+        workers = self._max_workers if n is None else _checked_workers(n, "n")
+        self._engine.prewarm(min(workers, self._max_workers))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; let the workers go when all are done. May be called again.
@@ -193,14 +249,15 @@ def _check_callable(fn: object) -> None:
     raise TypeError(message)
 
 
-def _checked_workers(max_workers: object) -> int:
+def _checked_workers(number: object, name: str = "max_workers") -> int:
     try:
-        workers = operator.index(max_workers)  # type: ignore[arg-type]  # that is what is asked
+        workers = operator.index(number)  # type: ignore[arg-type]  # that is what is asked
     except TypeError:
-        message = f"max_workers must be an integer or None, not {max_workers!r}"
+        message = f"{name} must be an integer or None, not {number!r}"
         raise TypeError(message) from None
     if workers <= 0:
-        raise ValueError("max_workers must be greater than 0")
+        message = f"{name} must be greater than 0"
+        raise ValueError(message)
     return workers
 
 

@@ -19,7 +19,9 @@ import dis
 import functools
 import itertools
 import marshal
+import operator
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -97,6 +99,49 @@ def _code_form(function: types.FunctionType) -> bytes:
     return marshal.dumps((values.BY_CODE, *parts))
 
 
+class _Known:
+    """The definition of a function that needs its code alone, and what it was made of."""
+
+    __slots__ = ("_annotate", "_function", "_marks", "_names", "definition", "name")
+
+    def __init__(self, function: types.FunctionType, definition: Definition) -> None:
+        identity = id(function)
+        self._function = weakref.ref(function, lambda _: _known.pop(identity, None))
+        self._marks = _marks_of(function)
+        annotate: Any = function.__annotate__
+        # Not held: it holds its globals, and those may hold the function.
+        self._annotate = None if annotate is None else weakref.ref(annotate)
+        self._names = global_names_of(function.__code__)
+        self.definition = definition
+        self.name = function.__qualname__
+
+    def is_of(self, function: types.FunctionType) -> bool:
+        """Whether it is this function's, and nothing has changed that it was made of."""
+        annotate = function.__annotate__
+        return (
+            self._function() is function
+            and all(map(operator.is_, self._marks, _marks_of(function), strict=True))
+            and not function.__dict__
+            and (None if self._annotate is None else self._annotate()) is annotate
+            and (annotate is not None or not function.__annotations__)
+            and (not self._names or function.__globals__.keys().isdisjoint(self._names))
+        )
+
+
+# Read as one tuple, and compared by identity: each is immutable, or its change another object.
+_marks_of: Final[Callable[[types.FunctionType], tuple[Any, ...]]] = operator.attrgetter(
+    *("__code__", "__defaults__", "__kwdefaults__", "__qualname__", "__name__", "__module__"),
+    *("__doc__", "__type_params__"),
+)
+_known: Final[dict[int, _Known]] = {}  # by the function's identity
+
+
+def known(callable_: Any) -> _Known | None:
+    """What is known of a callable, if it is as it was when it was last described."""
+    found = _known.get(id(callable_))
+    return found if found is not None and found.is_of(callable_) else None
+
+
 def define(callable_: Callable[..., Any]) -> tuple[Definition, Keeps]:
     """Describe a callable to workers; return what has to be kept for it, too.
 
@@ -108,7 +153,10 @@ def define(callable_: Callable[..., Any]) -> tuple[Definition, Keeps]:
         return (key_of(form), form), ()
     if type(callable_) is types.FunctionType and _is_self_contained(callable_):
         form = _code_form(callable_)
-        return (key_of(form), form), ()
+        definition = key_of(form), form
+        if callable_.__kwdefaults__ is None:  # which may change inside
+            _known[id(callable_)] = _Known(callable_, definition)
+        return definition, ()
     context, segments, keeps = parcel(callable_)
     form = marshal.dumps((values.BY_PICKLE, context, *segments))
     # An object with state is built anew for every task, as every argument is.

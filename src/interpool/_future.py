@@ -1,28 +1,33 @@
-"""The future of a task, with the answers that only the engine knows."""
+"""The future of a task, with the answers that only the engine knows.
+
+A `concurrent.futures.Future` has a condition and two lists, which cost more than all the rest of a
+task's way through this process (0.7 us of making them, and the garbage collector's care), and which
+nobody needs who asks for a result that is there. So they are made when first asked for, under the
+engine's lock; under that lock the engine ends the futures that have none without further ado.
+"""
 
 import concurrent.futures
-import enum
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from typing import TYPE_CHECKING, Any, Final
 
 from interpool._interrupts import Deferred
+from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
-    from interpool._inside.outcomes import Message
     from interpool._pickling import Keeps
+    from interpool._transport import Item
+
+# What the base class's constructor makes of each future's own. A test compares.
+_MADE_LATE: Final = frozenset({"_condition", "_waiters", "_done_callbacks"})
+_CANCELLED: Final = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED})
+_DONE: Final = _CANCELLED | {FINISHED}
 
 
-class Stage(enum.Enum):
-    """Where a task is. It only moves down this list; the engine's lock covers the moves."""
-
-    WAITING = enum.auto()  # in the backlog, its message still here
-    SENT = enum.auto()  # in the task queue, or taken by a worker
-    ANSWERED = enum.auto()  # its outcome is here and being set
-    WITHDRAWN = enum.auto()  # cancelled before any worker took it
-
-
-class Future[T](concurrent.futures.Future[T]):
+class Future[T](Task, concurrent.futures.Future[T]):
     """A `concurrent.futures.Future` whose task is, or will be, in a worker's interpreter.
 
     It behaves as a `ThreadPoolExecutor`'s: `cancel()` succeeds exactly until a worker takes the
@@ -33,25 +38,120 @@ class Future[T](concurrent.futures.Future[T]):
     .. versionadded:: 0.1
     """
 
+    # Until it ends. What each has of its own is made late.
+    _state = PENDING
+    _result = None
+    _exception = None
+    _keeps: Keeps = ()  # until it has ended: its result may be of a class that nobody holds
+
     def __init__(
-        self, engine: Engine, message: Message | None, name: str, keeps: Keeps = ()
+        self, engine: Engine, name: str, task: int = 0, item: Item = b"", keeps: Keeps = ()
     ) -> None:
-        super().__init__()
+        # Not the base class's: see above.
         self._name = name  # the function's, for errors
         self._engine = engine
-        self._stage = Stage.WAITING
-        self._message = message  # dropped when it is sent
-        self._keeps = keeps  # until it has ended: its result may be of a class that nobody holds
-        self._position = 0  # in the task queue, once sent
+        self._task = task
+        self._item = item
+        if keeps:
+            self._keeps = keeps
+
+    def __getattr__(self, name: str) -> Any:
+        """Make what the base class asks for."""
+        if name not in _MADE_LATE:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message)
+        own = self.__dict__
+        with Deferred(), self._engine.lock:
+            if "_condition" not in own:
+                own["_waiters"] = []
+                own["_done_callbacks"] = []
+                own["_condition"] = threading.Condition()
+                self._engine.listen_to(self)
+        return own[name]
+
+    def end_unheard(self, result: Any) -> bool:
+        """End with a result if nobody has asked for it yet; return whether nobody had.
+
+        The engine's lock is held: who asks meanwhile waits for it, and then finds the result.
+        """
+        if "_condition" in self.__dict__ or self._state is not PENDING:
+            return False
+        self._result = result
+        self._state = FINISHED
+        if self._keeps:
+            self._keeps = ()
+        return True
+
+    def done(self) -> bool:
+        """Return whether the task has ended or was cancelled."""
+        return self._state in _DONE
+
+    def cancelled(self) -> bool:
+        """Return whether the task was cancelled."""
+        return self._state in _CANCELLED
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the task returned, waiting for it; as in `concurrent.futures`.
+
+        Args:
+            timeout: seconds to wait; None waits for ever.
+
+        Raises:
+            TimeoutError: if it has not ended by then.
+            CancelledError: if it was cancelled.
+            Exception: what the task raised, with the traceback in the worker as its cause.
+        """
+        if self._state is FINISHED and self._exception is None:
+            found: Any = self._result
+            return found  # type: ignore[no-any-return]
+        return super().result(self._time_left_after_reading(timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the task raised, or None, waiting for its end; as in `concurrent.futures`.
+
+        Args:
+            timeout: seconds to wait; None waits for ever.
+
+        Raises:
+            TimeoutError: if it has not ended by then.
+            CancelledError: if it was cancelled.
+        """
+        return super().exception(self._time_left_after_reading(timeout))
+
+    def _time_left_after_reading(self, timeout: float | None) -> float | None:
+        """Wait by reading results in this thread, if it may; return the time that is left."""
+        if self.done():
+            return timeout
+        begin = time.monotonic()
+        self._engine.wait_for(self.done, timeout, self)
+        return None if timeout is None else max(timeout - (time.monotonic() - begin), 0)
+
+    def set_result(self, result: T) -> None:
+        """End the future; as in `concurrent.futures`, for executors and tests."""
+        super().set_result(result)
+        self._engine.nudge()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """End the future; as in `concurrent.futures`, for executors and tests."""
+        super().set_exception(exception)
+        self._engine.nudge()
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it; return whether it is cancelled."""
         # An interrupt on the way into the future's own lock would leave it locked for ever, and
         # the collector waiting for it.
         with Deferred():
-            cancel_all([self])
+            engine = self._engine
+            is_locked = engine.is_locked_here
+            for task in [] if self.done() else engine.withdraw([self]):
+                if is_locked:
+                    engine.settle_later(task)
+                else:
+                    task.settle_withdrawn()
             # False unless it was withdrawn, now or before: a task that is sent stays pending.
-            return self.cancelled() or (self._stage is Stage.WITHDRAWN and super().cancel())
+            return self.cancelled() or (
+                self._stage is Stage.WITHDRAWN and (is_locked or super().cancel())
+            )
 
     def settle_withdrawn(self) -> None:
         """Tell waiters and callbacks of a task that the engine has withdrawn."""
@@ -59,6 +159,7 @@ class Future[T](concurrent.futures.Future[T]):
         self._keeps = ()
         # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
         self.set_running_or_notify_cancel()
+        self._engine.nudge()
 
     def running(self) -> bool:
         """Return whether a worker is running the task now."""
@@ -72,14 +173,4 @@ class Future[T](concurrent.futures.Future[T]):
         """
         # Not self: a future that referred to itself by its callbacks would wait for a collection.
         engine = self._engine
-        super().add_done_callback(lambda future: engine.call_back(future, fn))
-
-
-def cancel_all(futures: Iterable[Future[Any]]) -> None:
-    """Cancel those of one pool's tasks that no worker has taken, at the cost of one."""
-    # An interrupt between withdrawing and settling would leave a future that never ends.
-    with Deferred():
-        futures = [future for future in futures if not future.done()]
-        if futures:
-            for future in futures[0]._engine.withdraw(futures):
-                future.settle_withdrawn()
+        super().add_done_callback(lambda future: engine.call_back(future, fn))  # type: ignore[arg-type]  # it is one of ours

@@ -10,11 +10,32 @@ import _signal  # type: ignore[import-not-found]  # what `signal` wraps, without
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 _MAIN: Final = threading.main_thread().ident
 _SIGINT: Final = int(_signal.SIGINT)
 _get_ident = threading.get_ident
+
+
+# All that may have handlers in Python, but for those of real time, which nearly nobody uses.
+_OTHERS: Final = tuple(
+    number
+    for number in map(int, _signal.valid_signals())
+    if number != _SIGINT and number < getattr(_signal, "SIGRTMIN", 32)
+)
+
+
+def may_be_called_back() -> bool:
+    """Whether a signal may run code of the user's in this thread, but for KeyboardInterrupt.
+
+    Such a handler may raise, which `Deferred` does not put off, or wait for another future.
+    """
+    if _get_ident() != _MAIN:
+        return False
+    handler = _signal.getsignal(_SIGINT)
+    if callable(handler) and handler is not _signal.default_int_handler:
+        return True
+    return any(map(callable, map(_signal.getsignal, _OTHERS)))
 
 
 class Deferred:
@@ -23,12 +44,12 @@ class Deferred:
     Enter it before the lock, so that the lock is free again when the interrupt is raised.
     """
 
-    __slots__ = ("_came", "_previous")
+    __slots__ = ("_came", "_is_open", "_previous")
 
-    def __enter__(self) -> None:
-        self._came = False
+    def __enter__(self) -> Self:
         self._previous: Callable[[int, FrameType | None], Any] | None = None
         if _get_ident() == _MAIN:
+            self._came = self._is_open = False
             previous = _signal.getsignal(_SIGINT)
             if callable(previous):  # not if it is ignored, or handled by C code
                 try:
@@ -36,12 +57,28 @@ class Deferred:
                     _signal.signal(_SIGINT, self._take_note)
                 except ValueError:  # another interpreter than the main one: none comes there either
                     self._previous = None
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._previous is not None:
             _signal.signal(_SIGINT, self._previous)
             if self._came:
-                _signal.raise_signal(_SIGINT)
+                # Not raised again: who listens by `set_wakeup_fd`, as asyncio does, has heard it.
+                self._previous(_SIGINT, None)
 
-    def _take_note(self, _signal: int, _frame: FrameType | None) -> None:
-        self._came = True
+    def let_through[T](self, wait: Callable[..., T], *args: Any) -> T:
+        """Call what blocks and may be left half-way: SIGINT does not wait meanwhile."""
+        try:
+            self._is_open = True
+            if self._previous is not None and self._came:
+                self._came = False  # it came before this: the call would sleep on
+                self._previous(_SIGINT, None)
+            return wait(*args)
+        finally:
+            self._is_open = False
+
+    def _take_note(self, signal: int, frame: FrameType | None) -> None:
+        if self._is_open and self._previous is not None:
+            self._previous(signal, frame)
+        else:
+            self._came = True

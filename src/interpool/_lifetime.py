@@ -4,6 +4,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
+from interpool._spares import SPARES
+
 if TYPE_CHECKING:
     from interpool._engine import Engine
 
@@ -38,11 +40,13 @@ def _at_exit() -> None:
     global _exiting  # noqa: PLW0603 - the state of this module
     with _lock:
         _exiting = True
+        SPARES.close()
         engines = list(_engines)
     for engine in engines:
         engine.close(refusal=AFTER_EXIT)
     for engine in engines:
         engine.join()
+    SPARES.clear()
 
 
 def _after_fork_in_child() -> None:
@@ -52,10 +56,15 @@ def _after_fork_in_child() -> None:
     for engine in _engines:
         engine.disown(_AFTER_FORK)
     _engines.clear()
+    SPARES.disown()
 
 
 # Before non-daemon threads are joined, as `concurrent.futures.thread` does it and for its reason:
 # an isolated interpreter, where a pool may live too, has no daemon threads. `atexit` would be late.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=SPARES.pause,
+        after_in_parent=SPARES.resume,
+        after_in_child=_after_fork_in_child,
+    )

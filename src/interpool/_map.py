@@ -1,18 +1,24 @@
-"""`map` over futures: the standard library's semantics, with chunks that are obeyed."""
+"""`map` and `map_unordered`: the standard library's semantics, over lots.
+
+Items are taken from the iterables and encoded here, in the thread that maps, so whatever they or
+their pickling raise is raised in its own place.
+"""
 
 import itertools
 import time
 import weakref
-from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
-from interpool._errors import TransferError
-from interpool._future import Future, cancel_all
+from interpool._lots import Lot
 
 if TYPE_CHECKING:
-    from interpool._codec import Call, Chunk
+    from interpool._codec import Call
     from interpool._engine import Engine
+
+# Items encoded and added together: as many as are worth one taking of the engine's lock, and few
+# enough that workers start on the first ones meanwhile. Arbitrary.
+_TOGETHER: Final = 512
 
 
 def check_sizes(chunksize: int | None, buffersize: int | None) -> None:
@@ -31,15 +37,76 @@ def check_sizes(chunksize: int | None, buffersize: int | None) -> None:
         raise ValueError("chunksize must be >= 1.")
 
 
-def map_ordered(
+class _Source:
+    """Where the items of a map come from, on their way into its lot.
+
+    What was taken is held back until it makes up a chunk: one of the user's size, or else one worth
+    sending, and then half a worker's share of the buffer at the most: so there is always something
+    on its way for each.
+    """
+
+    def __init__(
+        self,
+        lot: Lot,
+        items: Iterator[tuple[Any, ...]],
+        chunksize: int | None,
+        buffersize: int | None,
+    ) -> None:
+        self._lot = lot
+        self._items = items
+        self._chunksize = chunksize
+        workers = lot.engine.staff.most
+        self._largest = _TOGETHER if buffersize is None else max(1, buffersize // (2 * workers))
+        self._held: list[tuple[Any, ...]] = []
+        self.is_exhausted = False
+
+    def pull(self, most: int | None) -> None:
+        """Take that many items, or all."""
+        held = self._held
+        while most is None or most > 0:
+            wanted = self._chunksize or _TOGETHER
+            taken = list(
+                itertools.islice(self._items, wanted if most is None else min(wanted, most))
+            )
+            if not taken:
+                self.is_exhausted = self._lot.is_complete = True
+                self._add_held()
+                return
+            held += taken
+            most = None if most is None else most - len(taken)
+            if self._chunksize is not None:
+                self._add_chunks(self._chunksize)
+            elif len(held) >= min(self._lot.worth_sending, self._largest):
+                self._add_held()
+
+    def flush(self) -> None:
+        """Add what is held back, unless the user has said how much goes together."""
+        if self._chunksize is None:
+            self._add_held()
+
+    def _add_chunks(self, size: int) -> None:
+        held, lot = self._held, self._lot
+        while len(held) >= size:
+            lot.add([lot.call.chunk(held[:size])])
+            del held[:size]
+
+    def _add_held(self) -> None:
+        if self._held:
+            held, call = self._held[:], self._lot.call
+            self._held.clear()
+            self._lot.add(call.units(held) if self._chunksize is None else [call.chunk(held)])
+
+
+def map_items(
     engine: Engine,
     owner: weakref.ref[Any],
     call: Call,
     items: Iterator[tuple[Any, ...]],
     *,
     timeout: float | None,
-    chunksize: int,
+    chunksize: int | None,
     buffersize: int | None,
+    is_ordered: bool,
 ) -> Iterator[Any]:
     """Submit all items, or as many as the buffer holds, and return the iterator of results.
 
@@ -47,56 +114,29 @@ def map_ordered(
     though an iterator of its is still about; what it has submitted then comes, and no more.
     """
     deadline = None if timeout is None else timeout + time.monotonic()
-    size = chunksize if buffersize is None else min(chunksize, buffersize)
-    chunks = (
-        itertools.batched(items, size, strict=False) if size > 1 else ((item,) for item in items)
-    )
-
-    def submit(chunk: tuple[tuple[Any, ...], ...]) -> Future[Any]:
-        try:
-            message = call.message(chunk[0], {}) if size == 1 else call.chunk_message(chunk)
-        except TransferError as error:
-            return engine.refuse(error)  # it is raised when its turn comes
-        return engine.submit(message, call.name)
-
-    if buffersize is None:
-        return _results(deque(map(submit, chunks)), size, deadline)
-    ahead = buffersize // size
-    futures = deque(map(submit, itertools.islice(chunks, ahead)))
+    if chunksize is not None and buffersize is not None:
+        chunksize = min(chunksize, buffersize)
+    lot = Lot(engine, call, is_ordered=is_ordered)
+    source = _Source(lot, items, chunksize, buffersize)
+    source.pull(buffersize)
+    source.flush()  # the first ones, however few
 
     def refill() -> None:
-        if owner() is not None and (chunk := next(chunks, None)):
-            futures.append(submit(chunk))
+        if not source.is_exhausted and owner() is not None:
+            source.pull(1)
 
-    return _results(futures, size, deadline, refill)
+    return _results(lot, deadline, None if source.is_exhausted else refill)
 
 
-def _results(
-    futures: deque[Future[Any]], size: int, deadline: float | None, refill: Any = None
-) -> Iterator[Any]:
-    """Yield what the futures bring, in order; cancel what is left when nobody asks any more."""
+def _results(lot: Lot, deadline: float | None, refill: Callable[[], None] | None) -> Iterator[Any]:
+    """Yield what arrives, with a refill for each; cancel what is left when nobody asks any more."""
     try:
-        while futures:
+        while True:
             if refill is not None:
                 refill()
-            # No reference to a future or a result is kept here while its user has it.
-            if size == 1:
-                yield _result_or_cancel(futures.popleft(), deadline)
-            else:
-                chunk: Chunk = _result_or_cancel(futures.popleft(), deadline)
-                for index in range(len(chunk)):
-                    yield chunk.take(index)
+            if (chunk := lot.take(deadline)) is None:
+                return
+            # No reference to a result is kept here while its user has it.
+            yield from chunk.give(refill)
     finally:
-        cancel_all(futures)
-
-
-def _result_or_cancel(future: Future[Any], deadline: float | None) -> Any:
-    """The future's result, waited for until the deadline; cancelled if it does not come."""
-    try:
-        try:
-            return future.result(None if deadline is None else deadline - time.monotonic())
-        except BaseException:
-            future.cancel()  # one that has ended stays as it is
-            raise
-    finally:
-        del future  # an exception's traceback would hold it
+        lot.cancel()

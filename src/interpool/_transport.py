@@ -4,17 +4,17 @@ It guarantees:
 
 * **A task is taken once.** Every worker takes from one queue, so no task waits behind a slow one
   while another worker idles; what is still in the queue can be taken back.
-* **No wake-up is lost and none is wasted.** Workers that are about to sleep announce themselves in
-  the sleepers queue, then look at the task queue once more. Main puts tasks first and looks at the
-  announcements afterwards, ringing the doorbell once for each that it takes back. Where nobody
-  sleeps there is no system call.
+* **No wake-up is lost and few are wasted.** Main puts a task first and rings afterwards, unless a
+  ring is still unanswered; a worker that hears one answers it first and looks for a task
+  afterwards, and rings itself if it leaves others (`channels.ring`). Where nobody sleeps there is
+  no system call: the last ring lies in the bell.
 * **Nothing leaks** (cp#118302). What `_interpqueues` carries by reference is released by a pending
   call in the interpreter that put it; the list of those holds 300, and what does not fit leaks.
   From main, only what waits in a task queue can pile up there: whenever main puts, it is running
   bytecode and so has run, or is about to run, all calls pending for what was taken before. Hence
   `_ROOM` bounds what waits in all queues of this interpreter together (each may have one). From a
-  worker, only
-  results too large for the pipe go by reference, and `_IN_FLIGHT` bounds those not yet read.
+  worker, only results too large for the pipe go by reference, and it waits while `BULK_ROOM` of
+  them are not yet taken.
 * **Nothing dangles** (cp#146428). A result is copied before the interpreter that made it may end:
   by the kernel, or by `get` in the bulk queue, which removes what a gone interpreter left.
 
@@ -26,19 +26,19 @@ import _interpqueues
 import contextlib
 import marshal
 import os
+import select
 from typing import Any, Final
 
 from interpool._inside import channels, loop, outcomes
 
+type Item = bytes | tuple[Any, ...]
+"""What marshal made of a task's number, its environment and its message; with what is large."""
 type Frame = tuple[int, int, Any]
 """`(subject, kind, payload)`: of a task or a worker, as `channels` lists the kinds."""
 
 # Items waiting in the task queues of all pools of this interpreter together: far enough below 300
 # that other users of pending calls (signals, queues of the user's own) find room beside them.
 _ROOM: Final = 128
-# Tasks sent and not yet answered, for each pool: those waiting plus a worker's unread results. A
-# pool of more than 128 workers gets one more for each, so that every worker can have one.
-_IN_FLIGHT: Final = 256
 _READ_SIZE: Final = 1 << 16  # bytes; a pipe's capacity on Linux, so one read takes all there is
 
 _open: set[Transport] = set()
@@ -48,12 +48,20 @@ class Transport:
     """The channels of one pool."""
 
     def __init__(self) -> None:
-        self._tasks = channels.create_queue()
-        self._sleepers = channels.create_queue()
-        self._starved = channels.create_queue()
+        # Descriptors first: of those there may be none left.
         self._bell_out, self._bell_in = os.pipe()
-        self._results_out, self._results_in = os.pipe()
+        try:
+            self._results_out, self._results_in = os.pipe()
+        except OSError:
+            os.close(self._bell_out)
+            os.close(self._bell_in)
+            raise
+        self._tasks = channels.create_queue()
+        self._rings = channels.create_queue()
+        self._starved = channels.create_queue()
         os.set_blocking(self._results_in, False)  # for `wake`; whoever else writes waits for room
+        self._results = select.poll()
+        self._results.register(self._results_out, select.POLLIN)
         self._unread = b""
         self._puts = 0
         _open.add(self)
@@ -61,24 +69,26 @@ class Transport:
     @property
     def worker_ends(self) -> loop.Ends:
         """What a worker needs: the ids of the queues, and its descriptors."""
-        queues = self._tasks, self._sleepers, self._starved
-        return queues, (self._bell_out, self._results_in)
+        queues = self._tasks, self._rings, self._starved
+        return queues, (self._bell_out, self._bell_in, self._results_in)
 
     # --- to the workers --------------------------------------------------------------------------
 
-    def has_room(self, in_flight: int, workers: int) -> bool:
-        """Whether one more task may be put, `in_flight` being unanswered now."""
-        if in_flight >= max(_IN_FLIGHT, workers + _ROOM):
-            return False
+    def waiting(self) -> int:
+        """How many tasks no worker has taken yet."""
+        return _interpqueues.get_count(self._tasks)
+
+    def has_room(self) -> bool:
+        """Whether one more task may be put."""
         if (waiting := _interpqueues.get_count(self._tasks)) == 0:
             return True  # a pool may always have one, or one pool's long tasks would halt others
         if len(_open) > 1:
-            waiting = sum(_interpqueues.get_count(pool._tasks) for pool in list(_open))
+            waiting = sum(_waiting_in(pool) for pool in list(_open))
         return waiting < _ROOM
 
-    def put(self, task: int, message: outcomes.Message) -> int:
+    def put(self, item: Item) -> int:
         """Put a task into the queue; return its position, for `is_taken`."""
-        channels.put(self._tasks, (task, *message))
+        channels.put(self._tasks, item)
         self._puts += 1
         return self._puts
 
@@ -88,25 +98,25 @@ class Transport:
         self._puts += 1
 
     def ask_for_more(self) -> None:
-        """Let the worker that takes the last item waiting send `HUNGRY`."""
+        """Let the worker that leaves no more than `LOW` items waiting send `HUNGRY`."""
         if not _interpqueues.get_count(self._starved):
             channels.put_token(self._starved)
 
     def ring(self) -> None:
-        """Wake as many sleepers as there are items waiting, or all there are."""
-        rings = 0
-        for _ in range(_interpqueues.get_count(self._tasks)):
-            if not channels.take_token(self._sleepers):
-                break
-            rings += 1
-        if rings:
-            os.write(self._bell_in, bytes(rings))
+        """See to it that a worker looks at what was put: it wakes the next one if more wait."""
+        channels.ring(self._rings, self._bell_in)
+
+    def ring_again(self) -> None:
+        """Ring whether or not a ring was answered: a worker is gone, perhaps before it looked."""
+        while channels.take_token(self._rings):
+            pass
+        self.ring()
 
     def is_taken(self, position: int) -> bool:
         """Whether a worker has taken the item of that position; the queue keeps their order."""
         return position <= self._puts - _interpqueues.get_count(self._tasks)
 
-    def recall(self) -> tuple[list[tuple[int, outcomes.Message]], int]:
+    def recall(self) -> tuple[list[tuple[int, Item]], int]:
         """Take back all that no worker has taken yet: the tasks in their order, and how many stops.
 
         The caller puts back what it wants kept, stops last, and rings: workers may have gone to
@@ -118,10 +128,14 @@ class Transport:
             if item == channels.STOP:
                 stops += 1
             else:
-                tasks.append((item[0], item[1:]))
+                tasks.append((_task_of(item), item))
         return tasks, stops
 
     # --- from the workers ------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for frames, for so many seconds or for ever; return whether there are any."""
+        return bool(self._results.poll(None if timeout is None else timeout * 1_000))
 
     def read(self) -> list[Frame]:
         """Wait for frames and return all there are, in the order in which they were sent."""
@@ -143,6 +157,10 @@ class Transport:
         self._unread = data[start:]
         return frames
 
+    def make_room(self, fd: int) -> None:
+        """Let a worker go on that waited for its bulk queue to be read."""
+        os.write(fd, b".")
+
     def wake(self) -> None:
         """Wake the reader. Never waits: a full pipe keeps it awake anyway."""
         frame = marshal.dumps((0, channels.WAKE, None))
@@ -160,6 +178,25 @@ class Transport:
         self.disown()
         for queue in self.worker_ends[0]:
             channels.destroy_queue(queue)
+
+
+def _waiting_in(pool: Transport) -> int:
+    try:
+        return _interpqueues.get_count(pool._tasks)
+    except Exception:  # closed by another thread since it was listed
+        return 0
+
+
+def item_of(task: int, environment: bytes | None, message: outcomes.Message) -> Item:
+    """Make the item of a task."""
+    parts, large = message
+    head = marshal.dumps((task, environment, *parts))
+    return (head, *large) if large else head
+
+
+def _task_of(item: Item) -> int:
+    number: int = marshal.loads(item if isinstance(item, bytes) else item[0])[0]
+    return number
 
 
 def _joined(item: tuple[Any, ...]) -> Frame:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _inside
 from interpool._inside import channels, loop, outcomes
+from interpool._spares import SPARES, create
 
 if TYPE_CHECKING:
     from interpool._codec import Request
@@ -36,7 +37,9 @@ for name, file, code in marshal.loads(modules):
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
 settings = marshal.loads(settings)
-del marshal, sys, modules, name, file, code
+if is_spare:  # what the environment was when it was made is not what it is now
+    sys.modules["os"].reload_environ()
+del marshal, sys, modules, name, file, code, is_spare
 try:
     module.start(*settings)
 finally:
@@ -71,10 +74,12 @@ def _bulk_queue() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _interpreter() -> Iterator[int]:
-    interpreter = _interpreters.create("isolated", reqrefs=False)
+def _interpreter() -> Iterator[tuple[int, bool]]:
+    """An interpreter, and whether it was made for nobody in particular, some time ago."""
+    spare = SPARES.take()
+    interpreter = create() if spare is None else spare
     try:
-        yield interpreter
+        yield interpreter, spare is not None
     finally:
         _interpreters.destroy(interpreter)
 
@@ -110,20 +115,25 @@ class Worker:
         """
         self._thread.start()
 
+    @property
+    def is_started(self) -> bool:
+        """Whether its thread has been started."""
+        return self._thread.ident is not None
+
     def release(self) -> None:
         """Let the host end the interpreter: its loop's last frame has been read."""
         self._ended.set()
 
     def join(self) -> None:
         """Wait until the host thread is gone, if ever it was."""
-        if self._thread.ident is not None:
+        if self.is_started:
             self._thread.join()
 
     def _host(self) -> None:
         """Create, wait, end. Whatever happens, `GONE` is the last that is heard of it."""
         try:
-            with _bulk_queue() as bulk, _interpreter() as interpreter:
-                self._boot(interpreter, bulk)
+            with _bulk_queue() as bulk, _interpreter() as (interpreter, is_spare):
+                self._boot(interpreter, bulk, is_spare=is_spare)
                 self._ended.wait()
                 _interpreters.exec(interpreter, _JOIN)
         except BaseException as error:
@@ -131,21 +141,17 @@ class Worker:
         finally:
             self._report(self.number, channels.GONE, None)
 
-    def _boot(self, interpreter: int, bulk: int) -> None:
+    def _boot(self, interpreter: int, bulk: int, *, is_spare: bool) -> None:
         settings = self._settings
+        arguments: Any = (  # of `loop.start`
+            *(self.number, bulk, self._ends, self._thread.name),
+            *(settings.environment, settings.preload),
+            settings.initializer and settings.initializer.message,
+        )
         boot = {
             "modules": _modules(),
-            "settings": marshal.dumps(
-                (
-                    self.number,
-                    bulk,
-                    self._ends,
-                    self._thread.name,
-                    settings.environment,
-                    settings.preload,
-                    settings.initializer and settings.initializer.message,
-                )
-            ),
+            "settings": marshal.dumps(arguments),
+            "is_spare": is_spare,
         }
         failure = _interpreters.exec(interpreter, _BOOT, boot)
         if failure is not None:

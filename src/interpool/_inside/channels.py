@@ -16,10 +16,11 @@ __name__ = "_interpool_channels"
 
 # What a frame says of a task: its value, its failure, the outcomes of a chunk.
 VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH = range(4)
-# What a frame says of a worker, its number standing where a task's would: it cannot start, its loop
-# died, its loop ended, its interpreter is gone; tasks may be sent, the state has changed; a piece
-# of what is printed or logged there.
-UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID = range(4, 11)
+# What a frame says of a worker, its number standing where a task's would: its loop has begun, it
+# cannot start, its loop died, its loop ended, its interpreter is gone; tasks may be sent, the state
+# has changed; a piece of what is printed or logged there; it waits until what it has put into its
+# bulk queue is taken, for a byte in the descriptor that is the payload.
+BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL = range(4, 13)
 
 # In the task queue: leave the loop. An int, which needs no release in the interpreter it came from.
 STOP = 0
@@ -29,6 +30,14 @@ REMOVE = 1
 ATOMIC_WRITE = 512 if sys.platform != "linux" else 4096
 HEADER = 4  # bytes of a frame's length; of length 0, it is in the bulk queue whose id follows
 QUEUE_ID = 8  # bytes of such an id
+
+# Items of a bulk queue that may wait to be taken. What is taken is released by pending calls in the
+# interpreter that put it, which has room for 300 (cp#118302): far enough below that others find
+# room beside them.
+BULK_ROOM = 128
+# Tasks waiting, below which a worker asks for more if there are more: as many as it takes to keep
+# the others busy until main comes by, which may be 5 ms later if it computes (the switch interval).
+LOW = 64
 
 # From this size on (bytes or characters) what is large travels by itself: marshal copies it at
 # 2 GB/s, which for this much takes some 15 us, more than one more item in the queue costs.
@@ -89,8 +98,7 @@ def take(queue: int) -> Any:
     return None if found is None else found[0]
 
 
-# An announcement outlives the worker that made it (`UNBOUND`): workers take back one another's, so
-# what is left when one goes may stand for another that sleeps.
+# A token outlives the interpreter that put it (`UNBOUND`): it may be about another one.
 REPLACE = 3
 
 
@@ -102,6 +110,31 @@ def put_token(queue: int) -> None:
 def take_token(queue: int) -> bool:
     """Take a token from a queue of tokens, if there is one."""
     return _get(queue) is not None
+
+
+# The queues of a pool: the tasks; a token for each ring that nobody has answered; and a token if
+# main wants to be told when it may send more.
+type Queues = tuple[int, int, int]
+
+
+def ring(rings: int, bell: int) -> None:
+    """See to it that a worker looks at the tasks, after one has been put or left there.
+
+    A ring that nobody has answered will do: whoever hears it looks afterwards, and rings again if
+    more wait. So a sender pays for one ring at the most, however many tasks it puts, and for none
+    while all are busy; the last ring then lies in the bell until somebody is about to sleep.
+    """
+    if not _interpqueues.get_count(rings):
+        try:
+            put_token(rings)
+        finally:  # whatever a signal's handler raises in between: a token alone would silence all
+            os.write(bell, b".")
+
+
+def hear(rings: int, bell: int) -> None:
+    """Sleep until somebody rings, or has rung. The caller looks at the tasks next."""
+    os.read(bell, 1)
+    take_token(rings)
 
 
 def with_length(frame: bytes) -> bytes:

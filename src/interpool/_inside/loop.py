@@ -3,9 +3,8 @@
 It guarantees:
 
 * Every message taken from the task queue is answered with one frame (`outcomes`).
-* The loop sleeps in one place, a read of the doorbell, and never while the queue holds a task.
-  Before it sleeps it announces itself in the sleepers queue and looks at the task queue again;
-  whoever puts a task looks at the sleepers afterwards. One of the two sees the other.
+* The loop sleeps in one place, a read of the doorbell, and no task waits meanwhile: whoever puts
+  one rings afterwards, and whoever takes one and leaves others rings before it runs what it took.
 
 It assumes that the descriptors and queues it is given stay open until its last frame, ``LEFT``, has
 been read.
@@ -33,7 +32,7 @@ __name__ = "_interpool_loop"
 # Parts of a pickled payload, its context included, that go in one: in more pieces they are large.
 FEW = 2
 
-type Ends = tuple[tuple[int, int, int], tuple[int, int]]  # see `Transport.worker_ends`
+type Ends = tuple[channels.Queues, tuple[int, int, int]]  # see `Transport.worker_ends`
 
 
 class Loop:
@@ -43,14 +42,15 @@ class Loop:
         self,
         number: int,
         bulk: int,
-        queues: tuple[int, int, int],
-        descriptors: tuple[int, int],
+        queues: channels.Queues,
+        descriptors: tuple[int, int, int],
     ) -> None:
         """Args: the worker's number, its bulk queue, and `Transport.worker_ends`."""
         self.number = number
         self.bulk = bulk
-        self.tasks, self.sleepers, self.starved = queues
-        self.bell, self.results = descriptors
+        self.tasks, self.rings, self.starved = queues
+        self.bell, self.bell_in, self.results = descriptors
+        self.ebb: tuple[int, int] | None = None  # a pipe, made when the bulk queue is first full
         self.current: int | None = None  # the task being run, for the frame DIED
 
     def send(self, subject: int, kind: int, payload: Any) -> None:
@@ -74,6 +74,11 @@ class Loop:
         A queue of its own: with a common one another worker's notice would bring this frame, and
         this worker's notice the other's, which may be gone, and its frames with it.
         """
+        if _interpqueues.get_count(self.bulk) >= channels.BULK_ROOM:
+            # Main has taken all that was put before when it reads this.
+            self.ebb = self.ebb or os.pipe()
+            self.send(self.number, channels.FULL, self.ebb[1])
+            os.read(self.ebb[0], 1)
         channels.put(self.bulk, frame)
         channels.write(
             self.results, bytes(channels.HEADER) + self.bulk.to_bytes(channels.QUEUE_ID, "little")
@@ -81,32 +86,24 @@ class Loop:
 
     def next_message(self) -> Any:
         """Take the next item of the task queue, sleeping while there is none."""
-        while True:
-            item = self.take_task()
-            if item is not None:
-                return item
-            channels.put_token(self.sleepers)
-            item = self.take_task()
-            if item is not None:
-                # Take the announcement back. If main has taken it, its ring wakes somebody in vain.
-                # Nobody waits for it here: another worker, about to sleep, may hear it first, and
-                # this one would wait for ever with a task in its hands.
-                channels.take_token(self.sleepers)
-                return item
-            os.read(self.bell, 1)
+        while (item := self.take_task()) is None:
+            channels.hear(self.rings, self.bell)
+        return item
 
     def take_task(self) -> Any:
-        """Take an item of the task queue, or None; tell main if it was the last and more wait.
+        """Take an item of the task queue, or None.
 
-        Main asks for that after filling the queue, so whoever takes the last of those items sees
-        the request, though every other worker be asleep.
+        If it is not the last, have the next worker woken. If there are few left and main has more,
+        tell it: it asks for that after filling the queue, so whoever takes the last of those items
+        sees the request.
         """
         item = channels.take(self.tasks)
-        if (
-            item is not None
-            and not _interpqueues.get_count(self.tasks)
-            and channels.take_token(self.starved)
-        ):
+        if item is None:
+            return None
+        waiting = _interpqueues.get_count(self.tasks)
+        if waiting:
+            channels.ring(self.rings, self.bell_in)
+        if waiting <= channels.LOW and channels.take_token(self.starved):
             self.send(self.number, channels.HUNGRY, None)
         return item
 
@@ -116,11 +113,12 @@ class Loop:
             item = self.next_message()
             if item == channels.STOP:
                 return
-            self.current, environment, *message = item
-            del item  # no task's data outlives the task here
+            head, *large = (item,) if type(item) is bytes else item
+            self.current, environment, *parts = marshal.loads(head)
+            del item, head  # no task's data outlives the task here
             surroundings.adopt(environment)
-            kind, payload = outcomes.outcome_of(message)
-            del message
+            kind, payload = outcomes.outcome_of(parts, large)
+            del parts, large
             surroundings.flush()  # before the answer: it is read in that order
             try:
                 self.send(self.current, kind, payload)
@@ -141,6 +139,7 @@ class Loop:
         last = channels.with_length(marshal.dumps((self.number, channels.LEFT, None)))
         try:
             surroundings.begin(self.number, self.results, name, environment)
+            self.send(self.number, channels.BEGUN, None)
             failure = prepare(preload, initializer)
             surroundings.flush()
             if failure is None:
@@ -152,6 +151,8 @@ class Loop:
                 self.number, channels.DIED, (self.current, outcomes.describe(error, "worker"))
             )
         finally:
+            for fd in self.ebb or ():
+                os.close(fd)
             channels.write(self.results, last)
 
 
@@ -165,7 +166,8 @@ def prepare(
         except BaseException as error:
             return outcomes.describe(error, "preload")
     if initializer is not None:
-        kind, payload = outcomes.outcome_of(initializer)
+        parts, large = initializer
+        kind, payload = outcomes.outcome_of(parts, list(large))
         if (
             kind == channels.FAILED and payload[0] != "result"
         ):  # what an initializer returns is nobody's

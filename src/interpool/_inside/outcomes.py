@@ -6,10 +6,11 @@ cannot be sent.
 
 import marshal
 import sys
+import time
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from interpool._inside import channels, values
@@ -20,15 +21,21 @@ else:
 sys.modules["_interpool_outcomes"] = sys.modules["interpool._inside.outcomes"]
 __name__ = "_interpool_outcomes"
 
-# A message is a tuple: what marshal made of `(key, definition, kind, payload, apart, context)`, and
-# what is large and travels beside it, uncopied until it arrives: arguments, whose places `apart`
-# names (an index or a keyword each), and the pieces of the payload, if that is None. What a message
-# asks for; PLAIN: the payload is the arguments, PICKLED: the pieces of their pickle.
-CALL_PLAIN, CALL_PICKLED, EACH_PLAIN, EACH_PICKLED = range(4)
+# A message is a pair. Its parts, for marshal to carry: key and form of the function's definition, a
+# kind and its payload, and, unless all are empty, `apart`, a context and a budget. And what is
+# large and travels beside them, uncopied until it arrives: arguments, whose places `apart` names
+# (an index or a keyword each), and the pieces of the payload, if that is None.
+#
+# What a message asks for. PLAIN: the payload is the arguments, PICKLED: the pieces of their pickle.
+# EACH: of several calls, of which none is begun any more when the budget is spent, in nanoseconds
+# (0: there is none). PACKED: pairs of a context and a pickle, or of None and the arguments; the
+# context is SAME if it is the last pair's.
+CALL_PLAIN, CALL_PICKLED, EACH_PLAIN, EACH_PICKLED, EACH_PACKED = range(5)
+SAME = 0
 
 APART_TYPES = frozenset({bytes, str})
 
-type Message = tuple[Any, ...]
+type Message = tuple[tuple[Any, ...], Sequence[Any]]
 
 # What keeps an exception from being sent as itself: whether it was pickled and did not load, and
 # path, type, what it is in words, reason and way out, as `_anatomy` and `_salvage` find them.
@@ -227,33 +234,45 @@ def _refusal(error: BaseException, value: object) -> tuple[int, Any]:
     return channels.FAILED, describe(error, "result", culprit)
 
 
-def _unloaded(error: BaseException, stage: str, message: Message) -> tuple[int, Any]:
-    """The outcome of a task whose function or arguments do not load, with what is to blame."""
+def _unloaded(
+    error: BaseException, stage: str, context: Any, segments: Sequence[bytes], places: str
+) -> Description:
+    """Describe what a pickle raised that does not load, with what is to blame.
+
+    Args:
+        error: what it raised.
+        stage: what it is of.
+        context: what came along.
+        segments: the pieces of the pickle.
+        places: what in `_salvage` names the parts of what it makes.
+    """
     culprit = None
     try:
-        head, *large = message
-        _, definition, kind, payload, apart, context = marshal.loads(head)
-        form = values.BY_PICKLE
-        if stage == "function":
-            form, context, *payload = marshal.loads(definition)
-        elif payload is None:
-            payload = large[len(apart) :]
-        if form == values.BY_PICKLE:
-            from interpool import _salvage
+        from interpool import _salvage
 
-            places: Any = _salvage.whole
-            if stage == "argument":
-                places = _salvage.arguments_of_each if kind == EACH_PICKLED else _salvage.arguments
-            culprit = _salvage.find(context, payload, places)
-            if stage == "argument" and culprit is not None and culprit[0].startswith(","):
-                culprit = f"the arguments{culprit[0]}", *culprit[1:]
+        culprit = _salvage.find(context, segments, getattr(_salvage, places))
+        if stage == "argument" and culprit is not None and culprit[0].startswith(","):
+            culprit = f"the arguments{culprit[0]}", *culprit[1:]
     except BaseException:  # this package cannot be imported here, or the object's own code raises
         culprit = None
-    return channels.FAILED, describe(error, stage, culprit)
+    return describe(error, stage, culprit)
+
+
+def _undefined(error: BaseException, form: bytes) -> Description:
+    """Describe what the definition of a function raised."""
+    try:
+        kind, context, *segments = marshal.loads(form)
+    except BaseException:
+        kind = None
+    if kind == values.BY_PICKLE:
+        return _unloaded(error, "function", context, segments, "whole")
+    return describe(error, "function")
 
 
 # --- Tasks ---------------------------------------------------------------------------------------
 
+_now = time.perf_counter_ns
+_NEVER = 1 << 63
 _Coroutine: Any = None
 
 
@@ -289,22 +308,43 @@ def call(
         return _refusal(error, value)
 
 
-def call_each(function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> tuple[int, Any]:
-    """Run a chunk; return the outcome of every item. One that fails does not stop the others.
+def call_each(
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    budget: int,
+    load: Callable[[Any], tuple[Any, ...]] | None = None,
+) -> tuple[int, Any]:
+    """Run some calls; return the outcome of each. One that fails does not stop the others.
 
-    The payload is `(kind, values, failures)`: `failures` maps an item's index to its description,
-    and `values` holds None in its place.
+    The payload is `(kind, values, failures, done, nanoseconds)`: `failures` maps an item's index to
+    its description, and `values` holds None in its place; `done` is how many were begun before the
+    budget was spent, and `nanoseconds` what they took.
     """
-    found, failures = [], {}
-    for index, args in enumerate(items):
+    found: list[Any] = []
+    failures: dict[int, Description] = {}
+    begin = _now()
+    end = begin + budget if budget else _NEVER
+    stage = "run"
+    for args in items:
         try:
+            if load is not None:
+                stage = "argument"
+                args = load(args)  # noqa: PLW2901 - the same, loaded
+                stage = "run"
             value = function(*args)
             if type(value) is _Coroutine:
                 value = _finish(value)
         except BaseException as error:
-            failures[index] = describe(error, "run")
+            failures[len(found)] = (
+                describe(error, stage) if stage == "run" else _unloaded_item(error, args)
+            )
+            stage = "run"
             value = None
         found.append(value)
+        if _now() > end:
+            break
+    measured = len(found), _now() - begin
+    del items
     try:
         kind, payload = encode_values(found)
     except BaseException:
@@ -319,26 +359,45 @@ def call_each(function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) ->
             kind, payload = encode_values(found)
         except BaseException as error:  # each goes alone, all together do not: too large, say
             return channels.FAILED, describe(error, "result")
-    return channels.EACH, (kind, payload, failures)
+    return channels.EACH, (kind, payload, failures, *measured)
 
 
-def outcome_of(message: Message) -> tuple[int, Any]:
+def _unloaded_item(error: BaseException, packed: tuple[Any, Any]) -> Description:
+    context, data = packed
+    context = context or values.NO_CONTEXT
+    return _unloaded(error, "argument", context, [data], "arguments_of_one")
+
+
+def _arguments(packed: tuple[Any, Any]) -> tuple[Any, ...]:
+    context, data = packed
+    if context is None:
+        return data  # type: ignore[no-any-return]
+    loaded: tuple[Any, ...] = values.load(context or values.NO_CONTEXT, [data])
+    return loaded
+
+
+def outcome_of(parts: Sequence[Any], large: list[Any]) -> tuple[int, Any]:
     """Do what a message asks; return `(kind, payload)` of the answer."""
     stage = "function"
     try:
-        head, *large = message
-        key, definition, kind, payload, apart, context = marshal.loads(head)
-        function = values.function_for(key, definition)
+        key, form, kind, payload, *more = parts
+        function = values.function_for(key, form)
         stage = "argument"
+        apart, context, budget = more or ((), values.NO_CONTEXT, 0)
         if kind in {CALL_PICKLED, EACH_PICKLED}:
             if payload is None:
                 payload = large[len(apart) :]
                 del large[len(apart) :]
             payload = values.load(context, payload)
     except BaseException as error:
-        return _unloaded(error, stage, message)
+        if stage == "function":
+            return channels.FAILED, _undefined(error, form)
+        places = "arguments_of_each" if kind == EACH_PICKLED else "arguments"
+        return channels.FAILED, _unloaded(error, stage, context, payload, places)
+    if kind == EACH_PACKED:
+        return call_each(function, payload, budget, load=_arguments)
     if kind in {EACH_PLAIN, EACH_PICKLED}:
-        return call_each(function, payload)
+        return call_each(function, payload, budget)
     args, kwargs = payload
     if large:
         args = list(args)

@@ -1,0 +1,266 @@
+"""Tasks on their way to the workers: those that wait here, and those that were sent.
+
+* A task is in one place: the backlog, the task queue or a worker (`in_flight`), or answered or
+  withdrawn; `Task._stage` says which.
+* While a task waits and there is room, it is sent: whoever adds a task or makes room feeds the
+  queue, and the workers say when it runs low while more wait.
+* A lot stays in the backlog until all its items are sent. Not more of them are sent than keep the
+  workers busy, so that the sizes of its pieces go by what was measured last.
+
+The engine's lock covers all of it. A garbage collection may finalize an iterator or an executor at
+any point here, which withdraws tasks or feeds in its turn; each step leaves a state that it may
+meet.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from interpool._future import Future
+from interpool._inside import channels
+from interpool._inside.outcomes import describe
+from interpool._lots import Lot, Piece
+from interpool._task import Stage, Task
+
+if TYPE_CHECKING:
+    from interpool._transport import Transport
+    from interpool._worker import Report
+
+
+class Dispatch:
+    """The tasks of one pool that have no outcome.
+
+    Attributes:
+        in_flight: what was sent and not answered, by number.
+        heard: how many unended futures, and waiting threads, somebody listens to.
+        transport: where tasks are sent, once it is open.
+    """
+
+    def __init__(self, report: Report) -> None:
+        """Args: where to report a task that could not be sent."""
+        self.in_flight: dict[int, Task] = {}
+        self.heard = 0
+        self.transport: Transport | None = None
+        self._report = report
+        self._backlog: deque[Future[Any] | Lot] = deque()
+        self._lots: list[Lot] = []  # those in the backlog
+        self._divisible = 0  # pieces in flight of which something may be handed back
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every task is answered."""
+        return not self._backlog and not self.in_flight
+
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether nothing waits here, and nothing will be handed back."""
+        return not self._backlog and not self._divisible
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody listens, or workers may run dry before anybody comes by who feeds."""
+        if self.heard:
+            return True
+        backlog = self._backlog
+        return bool(backlog) and (len(backlog) > len(self._lots) or self._lots[0].is_urgent)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many tasks have no outcome, and how many of them no worker has taken."""
+        waiting = len(self._backlog) + sum(lot.unsent for lot in self._lots)
+        queued = 0 if self.transport is None else self.transport.waiting()
+        return waiting + len(self.in_flight), waiting + queued
+
+    def is_taken(self, task: Task) -> bool:
+        """Whether a worker has taken a task that was sent."""
+        return self.transport is not None and self.transport.is_taken(task._position)
+
+    # --- on the way there ------------------------------------------------------------------------
+
+    def add(self, future: Future[Any], transport: Transport) -> None:
+        """Send a task if there is room and none waits before it, or let it wait."""
+        if not self._backlog and transport.has_room():
+            future._stage = Stage.SENT
+            self._send(transport, future)
+            transport.ring()
+        else:
+            self._backlog.append(future)
+            self.feed()
+
+    def add_lot(self, lot: Lot) -> None:
+        """Take what was added to a lot."""
+        if lot.unsent and not lot.is_in_backlog:
+            self._queue_lot(lot, is_first=False)
+        self.feed()
+
+    def feed(self) -> None:
+        """Send tasks from the backlog while there is room, and wake workers for them."""
+        backlog, transport = self._backlog, self.transport
+        if transport is None:
+            return
+        waiting, sent = Stage.WAITING, Stage.SENT
+        any_sent = False
+        while backlog:
+            task = backlog[0]
+            if isinstance(task, Lot):
+                while (piece := self._next_piece(transport, task)) is not None:
+                    piece._stage = sent
+                    self._send(transport, piece)
+                    any_sent = True
+                if task.unsent:
+                    break
+                self._unqueue_lot(task)
+                continue
+            if task._stage is waiting and not self._has_room(transport):
+                break
+            if task._stage is waiting:
+                # Claimed. Nothing is called since the line before, so no finalizer can have come
+                # in between and withdrawn it.
+                task._stage = sent
+                self._send(transport, task)
+                any_sent = True
+            if backlog and backlog[0] is task:  # a finalizer may have fed in between
+                backlog.popleft()
+        if any_sent:
+            transport.ring()
+
+    def _has_room(self, transport: Transport) -> bool:
+        """Whether one more task may be sent; if not, see to it that somebody says when."""
+        if transport.has_room():
+            return True
+        # Ask first, look again afterwards: the worker that takes the last item either sees the
+        # request, or has made the room that is seen here.
+        transport.ask_for_more()
+        return transport.has_room()
+
+    def _next_piece(self, transport: Transport, lot: Lot) -> Piece | None:
+        """Take a piece out of a lot, if there is room and not enough of it waits already."""
+        if not lot.unsent or not self._has_room(transport):
+            return None
+        piece = lot.next_piece(transport.waiting())
+        if piece is None and lot.unsent:
+            # As in `_has_room`: somebody may have taken what was seen to be waiting.
+            transport.ask_for_more()
+            piece = lot.next_piece(transport.waiting())
+        if piece is not None and piece.is_divisible:
+            self._divisible += 1
+        return piece
+
+    def _queue_lot(self, lot: Lot, *, is_first: bool) -> None:
+        lot.is_in_backlog = True
+        self._lots.insert(0 if is_first else len(self._lots), lot)
+        (self._backlog.appendleft if is_first else self._backlog.append)(lot)
+
+    def _unqueue_lot(self, lot: Lot) -> None:
+        # A finalizer may feed in between, and meet the lot no more, or be faster.
+        with contextlib.suppress(ValueError):
+            self._backlog.remove(lot)
+        with contextlib.suppress(ValueError):
+            self._lots.remove(lot)
+        lot.is_in_backlog = False
+
+    def _send(self, transport: Transport, task: Task) -> None:
+        """Put a task that is marked as sent into the queue."""
+        item, task._item = task._item, None
+        try:
+            self.in_flight[task._task] = task
+            task._position = transport.put(item or b"")
+        except BaseException as error:
+            # Too deep a recursion, no memory: nobody knows whether it was put. It must not run
+            # twice, nor leave a future waiting.
+            self.in_flight[task._task] = task
+            self._report(task._task, channels.FAILED, describe(error, "sending"))
+            raise
+
+    # --- and back --------------------------------------------------------------------------------
+
+    def answer(self, number: int | None, kind: int, payload: Any) -> Task | None:
+        """Take note of the outcome of a task that was sent; None if that has been done."""
+        task = self.in_flight.pop(number, None) if number is not None else None
+        if task is None:
+            return None
+        self.leave(task, Stage.ANSWERED)
+        if isinstance(task, Piece):
+            lot = task.lot
+            lot.account(task, kind, payload)
+            if lot.unsent and not lot.is_in_backlog:
+                self._queue_lot(lot, is_first=True)  # what was handed back
+        return task
+
+    def leave(self, task: Task, stage: Stage) -> None:
+        """Move a task to one of the stages from which it will end."""
+        task._stage = stage
+        if task._is_heard:
+            task._is_heard = False
+            self.heard -= 1
+        if isinstance(task, Piece):
+            if task.is_divisible:
+                self._divisible -= 1
+            if stage is Stage.WITHDRAWN:
+                task.lot.withdraw(task)
+
+    def withdraw(self, tasks: Iterable[Task]) -> list[Task]:
+        """Take back those of some tasks that no worker has taken, and return them."""
+        withdrawn: list[Task] = []
+        waiting = Stage.WAITING
+        queued = set()
+        for task in tasks:
+            if task._stage is waiting:
+                # Passed over when it comes up in the backlog.
+                self.leave(task, Stage.WITHDRAWN)
+                withdrawn.append(task)
+            elif task._stage is Stage.SENT and not self.is_taken(task):
+                queued.add(task)
+        if queued:
+            withdrawn += self._recall(queued)
+        for task in withdrawn:
+            task._item = None
+        self.feed()  # there may be room now that no worker will speak of, having taken nothing
+        return withdrawn
+
+    def withdraw_all(self, ending: Callable[[], BaseException]) -> list[Task]:
+        """Withdraw every task that no worker has taken; `ending` is what becomes of maps' items."""
+        withdrawn = self._recall(None)
+        lots = {*self._lots, *(task.lot for task in withdrawn if isinstance(task, Piece))}
+        waiting = Stage.WAITING
+        for future in self._backlog:
+            if isinstance(future, Future) and future._stage is waiting:
+                self.leave(future, Stage.WITHDRAWN)
+                withdrawn.append(future)
+        self._backlog.clear()
+        self._lots.clear()
+        for lot in lots:
+            lot.is_in_backlog = False
+            lot.end(ending)
+        for task in withdrawn:
+            task._item = None
+        return withdrawn
+
+    def _recall(self, wanted: set[Task] | None) -> list[Task]:
+        """Take those tasks out of the queue, or all; leave the others in their order."""
+        transport = self.transport
+        if transport is None:
+            return []
+        found = []
+        items, stops = transport.recall()
+        for number, item in items:
+            task = self.in_flight.pop(number, None)
+            if task is None:
+                continue  # its sending failed half-way, and its future has been ended
+            if wanted is None or task in wanted:
+                self.leave(task, Stage.WITHDRAWN)
+                found.append(task)
+            else:
+                task._item = item
+                self._send(transport, task)
+        for _ in range(stops):
+            transport.put_stop()
+        transport.ring()
+        return found
+
+    def disown(self) -> None:
+        """Forget all of them: in a forked child nobody will answer."""
+        self.transport = None
+        self._backlog.clear()
+        self._lots.clear()
+        self.in_flight.clear()

@@ -1,0 +1,52 @@
+"""What the engine moves: a task on its way to a worker and back, whoever waits for its outcome."""
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interpool._transport import Item
+
+
+class Stage(enum.Enum):
+    """Where a task is. It only moves down this list; the engine's lock covers the moves."""
+
+    WAITING = enum.auto()  # in the backlog, its item still here
+    SENT = enum.auto()  # in the task queue, or taken by a worker
+    ANSWERED = enum.auto()  # its outcome is here and being set
+    WITHDRAWN = enum.auto()  # cancelled before any worker took it
+
+
+class Task:
+    """One item of the task queue: a call with a future, or a piece of a `map`.
+
+    Attributes:
+        task: its number.
+        item: what goes into the task queue; None once it has.
+        name: the function's, for errors.
+    """
+
+    # Of the class, for what each task has of its own is paid by each.
+    _stage = Stage.WAITING
+    _position = 0  # in the task queue, once sent
+    _is_heard = False  # whether somebody listens to it, and it has not ended
+    _task: int
+    _item: Item | None
+    _name: str
+
+    def end_unheard(self, result: Any) -> bool:
+        """End with a plain result, under the engine's lock, if that is all there is to do."""
+        raise NotImplementedError
+
+    def settle_withdrawn(self) -> None:
+        """Tell who waits that the engine has withdrawn it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A task that is to end, and how: `kind` and `payload` of its frame, or an error of ours."""
+
+    task: Task
+    kind: int
+    payload: Any
