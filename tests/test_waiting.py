@@ -1,6 +1,7 @@
 """Who reads results: the thread that waits for one, or the collector's; nobody waits in vain."""
 
 import concurrent.futures
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -243,6 +244,19 @@ def test_memory_is_flat_with_the_work(way: str) -> None:
         count = 40_000 if way == "submit" else 300_000
         assert work(count) == count * (count - 1) // 2
         assert resident_mib() - before < 10
+
+
+def test_a_system_without_poll_has_the_collector_read(
+    monkeypatch: pytest.MonkeyPatch, readers: list[int], gate: Gate, arrivals: Gate
+) -> None:
+    monkeypatch.delattr(select, "poll")
+    with InterpreterPoolExecutor(5) as pool:
+        futures = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(5)]
+        arrivals.wait(5)
+        gate.open(5)
+        assert [future.result(PATIENCE) for future in futures] == list(range(5))
+        assert list(pool.map(identity, range(500))) == list(range(500))
+        assert readers == []
 
 
 # --- Signals, timeouts, finalizers ---------------------------------------------------------------

@@ -122,7 +122,7 @@ class Collector:
         """
         if timeout is not None and not 0 <= timeout <= _LONGEST:
             return
-        if self._reader is not None or may_be_called_back():
+        if self._reader is not None or may_be_called_back() or not self._transport.can_wait:
             return
         deadline = None if timeout is None else time.monotonic() + timeout
         left = timeout
@@ -150,11 +150,11 @@ class Collector:
         """Wait for frames, and meanwhile start the workers that have been put off."""
         if (put_off := self._engine.staff.put_off) is not None:
             begin = time.monotonic()
-            left = put_off - begin
+            left = put_off - begin if self._transport.can_wait else 0
             if left > 0 and (timeout is None or left < timeout) and self._transport.wait(left):
                 return True
             now = time.monotonic()
-            if now >= put_off:
+            if now >= put_off or left == 0:
                 self._engine.hire_now()
             if timeout is not None:
                 timeout = max(timeout - (now - begin), 0)

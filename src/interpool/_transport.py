@@ -60,8 +60,10 @@ class Transport:
         self._rings = channels.create_queue()
         self._starved = channels.create_queue()
         os.set_blocking(self._results_in, False)  # for `wake`; whoever else writes waits for room
-        self._results = select.poll()
-        self._results.register(self._results_out, select.POLLIN)
+        # Windows has none: there nobody waits with a time limit, and the collector alone reads.
+        self._results = select.poll() if hasattr(select, "poll") else None
+        if self._results is not None:
+            self._results.register(self._results_out, select.POLLIN)
         self._unread = b""
         self._puts = 0
         _open.add(self)
@@ -133,8 +135,18 @@ class Transport:
 
     # --- from the workers ------------------------------------------------------------------------
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether `wait` waits."""
+        return self._results is not None
+
     def wait(self, timeout: float | None) -> bool:
-        """Wait for frames, for so many seconds or for ever; return whether there are any."""
+        """Wait for frames, for so many seconds or for ever; return whether there are any.
+
+        Where the system has no means for that, return at once as if there were: `read` waits.
+        """
+        if self._results is None:
+            return True
         return bool(self._results.poll(None if timeout is None else timeout * 1_000))
 
     def read(self) -> list[Frame]:
