@@ -258,7 +258,8 @@ def test_an_abandoned_map_cancels_what_has_not_begun(gate: Gate, arrivals: Gate)
         return n
 
     with InterpreterPoolExecutor(1) as pool:
-        results = pool.map(hold, range(1_000))
+        # Each by itself: of a piece, a worker goes on to the next item when the first is done.
+        results = pool.map(hold, range(1_000), chunksize=1)
         gate.open()
         assert next(results) == 0
         arrivals.wait(2)
