@@ -127,13 +127,19 @@ def test_who_needs_one_that_is_being_made_waits_for_it(
 ) -> None:
     may_make = threading.Event()
     made = spares(lambda: may_make.wait(PATIENCE) and 7)
+    waits = threading.Event()
+
+    class Telling(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.set()  # the lock is held until it does wait
+            return super().wait(timeout)
+
+    made._changed = Telling()
     made.renew(1)
     taken: list[int | None] = []
     first = threading.Thread(target=lambda: taken.append(made.take()))
     first.start()
-    while not made._waiting:  # the lock is free only when it waits
-        with made._changed:
-            pass
+    assert waits.wait(PATIENCE)
     assert made.take() is None  # that one is somebody's
     may_make.set()
     first.join(PATIENCE)

@@ -25,8 +25,8 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
     It stands in for `concurrent.futures.InterpreterPoolExecutor`. It is a `ThreadPoolExecutor` only
     because asyncio takes no other as its default executor; it uses none of its state.
 
-    Workers start when there are tasks for them, never more than there are unfinished tasks. A pool
-    that was never given a task has no thread, interpreter or descriptor.
+    Workers start when there are tasks for them, never more than there are unfinished tasks, unless
+    `prewarm` asks for them. A pool that was given neither has no thread, interpreter or descriptor.
 
     Args:
         max_workers: the most interpreters at a time; by default the cores that this process may
