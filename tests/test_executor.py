@@ -16,7 +16,7 @@ from support import PATIENCE, Gate, add, arrive_and_pass, identity, interpreter,
 def test_it_is_a_thread_pool_executor_with_none_of_its_state() -> None:
     pool = InterpreterPoolExecutor(3)
     assert isinstance(pool, ThreadPoolExecutor)
-    assert set(vars(pool)) == {"_engine", "_max_workers"}
+    assert set(vars(pool)) == {"_engine", "_max_workers", "_terms"}
 
 
 def test_max_workers_defaults_to_the_cores_that_may_be_used() -> None:
@@ -27,9 +27,6 @@ def test_max_workers_defaults_to_the_cores_that_may_be_used() -> None:
     ("option", "value"),
     [
         ("fallback", "error"),
-        ("timeout", 1.0),
-        ("retries", 1),
-        ("max_tasks_per_worker", 1),
         ("shared", {}),
     ],
 )

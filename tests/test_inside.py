@@ -42,7 +42,8 @@ def test_a_worker_imports_next_to_nothing(pool: InterpreterPoolExecutor) -> None
 
     added = set(pool.submit(loaded).result().split()) - bare_modules()
     ours = {f"{prefix}{name}" for name in _inside.MODULES for prefix in OWN_NAMES}
-    assert added == ours | {"_interpqueues", "itertools"}
+    # `_interpreters` comes with the memory of a board (0.5 ms).
+    assert added == ours | {"_interpqueues", "_interpreters", "itertools"}
 
 
 def test_a_pickle_costs_a_worker_no_import_of_the_package(pool: InterpreterPoolExecutor) -> None:

@@ -183,11 +183,11 @@ def test_a_worker_hands_back_what_it_has_not_begun(monkeypatch: pytest.MonkeyPat
     clock = iter(range(0, 10**9, 10))
     monkeypatch.setattr(outcomes, "_now", lambda: next(clock))
     ran: list[int] = []
-    _, payload = outcomes.call_each(ran.append, [(n,) for n in range(100)], budget=35)
+    _, payload = outcomes.call_each(0, ran.append, [(n,) for n in range(100)], budget=35)
     *_, done, nanoseconds = payload
     assert ran == list(range(done)) == [0, 1, 2, 3]
     assert nanoseconds == 50  # five looks at the clock
-    assert outcomes.call_each(ran.append, [(1,)] * 5, budget=0)[1][3] == 5
+    assert outcomes.call_each(0, ran.append, [(1,)] * 5, budget=0)[1][3] == 5
 
 
 def test_tasks_that_turn_slow_are_handed_back_and_run_once() -> None:
@@ -277,8 +277,8 @@ def test_nothing_of_a_map_is_kept_when_it_is_done(pool: InterpreterPoolExecutor)
     del results
     gc.collect()
     assert [it() for it in references] == [None] * 50
-    assert not pool._engine._tasks.in_flight
-    assert pool._engine._tasks.is_empty
+    assert not pool._engine.tasks.in_flight
+    assert pool._engine.tasks.is_empty
 
 
 def test_a_result_is_let_go_when_the_next_is_asked_for(pool: InterpreterPoolExecutor) -> None:

@@ -120,7 +120,7 @@ def test_a_garbage_collection_under_the_lock_may_cancel(
         gate.open()
         assert next(results) == 0  # only an iterator that was started cancels what is left
         arrivals.wait(2)
-        assert len(pool._engine._tasks.in_flight) == 19
+        assert len(pool._engine.tasks.in_flight) == 19
         holder = Holder(results)
         kept = weakref.ref(holder)
         put = Transport.put
@@ -133,7 +133,7 @@ def test_a_garbage_collection_under_the_lock_may_cancel(
         monkeypatch.setattr(Transport, "put", collect_first)
         after = pool.submit(identity, "after")
         assert kept() is None
-        assert len(pool._engine._tasks.in_flight) == 2  # the one that runs, and the new one
+        assert len(pool._engine.tasks.in_flight) == 2  # the one that runs, and the new one
         gate.open()
         assert after.result(PATIENCE) == "after"
 
@@ -161,7 +161,7 @@ def test_a_garbage_collection_under_the_lock_may_close_the_pool(
     assert future.result(PATIENCE) == "done"
     gc.enable()
     engine.join()
-    assert engine._transport is None
+    assert engine.transport is None
 
 
 # --- Interrupts --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Queues, doorbell, pipe: bounds, order, and the traps of FACTS as tests."""
 
 import _interpqueues
+import functools
 import gc
 import marshal
 import os
@@ -25,8 +26,14 @@ def transport() -> Iterator[Transport]:
     made.close()
 
 
+@functools.cache  # for each tells when it was made
 def item(task: int) -> _transport.Item:
     return _transport.item_of(task, None, ((0, b"", 0, ()), ()))
+
+
+def make_loop(transport: Transport, number: int = 0, bulk: int = 0) -> loop.Loop:
+    board = memoryview(bytearray(8 * channels.BOARD)).cast("q")
+    return loop.Loop(board, number, bulk, transport.worker_ends)
 
 
 def queues() -> set[int]:
@@ -66,7 +73,7 @@ def test_a_worker_waits_while_what_it_has_sent_is_not_taken(transport: Transport
     # What main takes is released by pending calls in the worker's interpreter, which has room for
     # 300 of them: a worker that sends on while main reads nothing would leak.
     bulk = channels.create_queue()
-    worker = loop.Loop(0, bulk, *transport.worker_ends)
+    worker = make_loop(transport, 0, bulk)
     large = "x" * channels.APART
     count = 2 * channels.BULK_ROOM + 1
 
@@ -132,7 +139,7 @@ def test_a_notice_brings_its_own_workers_frame(transport: Transport) -> None:
     # with a common queue that notice would bring the first one's frame, and the second one's would
     # be lost with its interpreter.
     queues = [channels.create_queue() for _ in range(2)]
-    first, second = (loop.Loop(n, bulk, *transport.worker_ends) for n, bulk in enumerate(queues))
+    first, second = (make_loop(transport, n, bulk) for n, bulk in enumerate(queues))
     large = "x" * channels.APART
     channels.put(queues[0], (1, channels.VALUE_PLAIN, large))
     second.send(2, channels.VALUE_PLAIN, large)
@@ -146,7 +153,7 @@ def test_a_notice_brings_its_own_workers_frame(transport: Transport) -> None:
 
 def test_one_ring_wakes_all_that_are_needed(transport: Transport) -> None:
     # Main rings once; whoever takes a task and leaves one rings for the next.
-    loops = [loop.Loop(n, 0, *transport.worker_ends) for n in range(3)]
+    loops = [make_loop(transport, n) for n in range(3)]
     taken: list[object] = []
     threads = [
         threading.Thread(target=lambda loop=loop: taken.append(loop.next_message()))
@@ -168,7 +175,7 @@ def test_no_ring_is_lost_however_the_two_sides_interleave(
 ) -> None:
     # A task is put between a worker's look at the queue and its sleep; or between its hearing a
     # ring and its answering it, when main holds the ring for unanswered and rings no more.
-    worker = loop.Loop(0, 0, *transport.worker_ends)
+    worker = make_loop(transport)
     hear, take_token = channels.hear, channels.take_token
 
     def put_late(*args: int) -> Any:
@@ -210,7 +217,7 @@ def test_a_ring_that_a_worker_took_with_it_is_not_waited_for(transport: Transpor
     os.read(transport.worker_ends[1][0], 1)  # heard, not answered, and the worker is gone
     transport.put(item(1))
     transport.ring_again()
-    assert loop.Loop(0, 0, *transport.worker_ends).next_message() == item(1)
+    assert make_loop(transport).next_message() == item(1)
     assert os.read(transport.worker_ends[1][0], 1)
 
 

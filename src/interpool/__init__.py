@@ -6,17 +6,31 @@ with InterpreterPoolExecutor() as pool:
     squares = list(pool.map(lambda n: n * n, range(10)))
 """
 
-from interpool._errors import BrokenInterpreterPool, RemoteError, TransferError
+from interpool._errors import (
+    BrokenInterpreterPool,
+    RemoteError,
+    TaskInterrupted,
+    TaskTimeout,
+    TransferError,
+)
 from interpool._executor import InterpreterPoolExecutor
 from interpool._explain import Explanation, explain
 from interpool._future import Future
+from interpool._options import Options
+from interpool._statistics import Statistics
+from interpool._terms import Retry
 
 __all__ = [
     "BrokenInterpreterPool",
     "Explanation",
     "Future",
     "InterpreterPoolExecutor",
+    "Options",
     "RemoteError",
+    "Retry",
+    "Statistics",
+    "TaskInterrupted",
+    "TaskTimeout",
     "TransferError",
     "__version__",
     "explain",

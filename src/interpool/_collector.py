@@ -30,9 +30,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _codec
+from interpool import _codec, _threads
 from interpool._callbacks import Callback, Callbacks
 from interpool._failures import Failure
 from interpool._future import Future
@@ -60,7 +61,7 @@ class Collector:
     def __init__(self, engine: Engine, transport: Transport, name: str) -> None:
         self._engine = engine
         self._transport = transport
-        self._thread = threading.Thread(target=self._run, name=f"{name}_collector")
+        self._thread = _threads.make(self._run, f"{name}_collector")
         # Of what was read, not ended yet.
         self.outcomes: deque[Outcome | Output | Notice] = deque()
         self._console = Console()
@@ -86,7 +87,9 @@ class Collector:
         """
         if threading.get_ident() == self._reader:
             return  # a finalizer that runs here; there is nobody else to wait for
-        self._thread.join()
+        self._engine.done.wait()
+        if not self._engine.staff.abandoned:
+            self._thread.join()
         if not self._callbacks.is_calling():
             self._callbacks.shutdown(wait=True)
 
@@ -167,10 +170,12 @@ class Collector:
             self._engine.absorb(self._transport.read(), outcomes)
             self._engine.settle()
             while outcomes and isinstance(outcome := outcomes[0], Outcome):
-                is_plain = outcome.kind == channels.VALUE_PLAIN or isinstance(outcome.task, Piece)
+                is_plain = outcome.kind == channels.VALUE_PLAIN or (
+                    isinstance(outcome.task, Piece) and outcome.task._message is None
+                )
                 if not is_plain and outcome.task is not own:
                     break
-                _end(outcome)
+                self._end(outcome)
                 outcomes.popleft()
                 del outcome
             self._callbacks.hand_over()
@@ -230,9 +235,42 @@ class Collector:
             elif isinstance(outcome, Notice):
                 report(logging.CRITICAL, "%s", outcome.text)
             else:
-                _end(outcome)
+                self._end(outcome)
             del outcome
             self._callbacks.hand_over()
+
+    def _end(self, outcome: Outcome) -> None:
+        """End a task with what its frame says, unless it is tried again."""
+        task = outcome.task
+        if task._message is not None:
+            error = _error_of(outcome)
+            if error is not None and self._engine.try_again(task, error):
+                return
+            if error is not None:
+                outcome = Outcome(task, channels.DIED, _Raised(error))
+        _end(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """An exception that has been made."""
+
+    error: BaseException
+
+    def as_exception(self, _name: str) -> BaseException:
+        """What to end a task with."""
+        return self.error
+
+
+def _error_of(outcome: Outcome) -> BaseException | None:
+    """Return the exception that a task is to end with, or None if it is to end with a value."""
+    if outcome.kind in {channels.VALUE_PLAIN, channels.VALUE_PICKLED}:
+        return None
+    try:
+        _value(outcome.kind, outcome.payload, outcome.task._name)
+    except BaseException as error:
+        return BaseException.with_traceback(error, None)
+    return None
 
 
 def _end(outcome: Outcome) -> None:

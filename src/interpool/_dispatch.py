@@ -1,7 +1,8 @@
 """Tasks on their way to the workers: those that wait here, and those that were sent.
 
-* A task is in one place: the backlog, the task queue or a worker (`in_flight`), or answered or
-  withdrawn; `Task._stage` says which.
+* A task is in one place: the backlog, the task queue or a worker (`in_flight`), answered,
+  withdrawn, or, to be tried again, between its answer and the backlog (`_delayed`); `Task._stage`
+  says which.
 * While a task waits and there is room, it is sent: whoever adds a task or makes room feeds the
   queue, and the workers say when it runs low while more wait.
 * A lot stays in the backlog until all its items are sent. Not more of them are sent than keep the
@@ -15,17 +16,21 @@ meet.
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from interpool._future import Future
 from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._lots import Lot, Piece
+from interpool._statistics import Tally
 from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
-    from interpool._transport import Transport
+    from interpool._future import Future
+    from interpool._transport import Item, Transport
     from interpool._worker import Report
+
+
+_VALUES: Final = frozenset({channels.VALUE_PLAIN, channels.VALUE_PICKLED})
 
 
 class Dispatch:
@@ -33,6 +38,7 @@ class Dispatch:
 
     Attributes:
         in_flight: what was sent and not answered, by number.
+        tally: what became of the others.
         heard: how many unended futures, and waiting threads, somebody listens to.
         transport: where tasks are sent, once it is open.
     """
@@ -40,22 +46,26 @@ class Dispatch:
     def __init__(self, report: Report) -> None:
         """Args: where to report a task that could not be sent."""
         self.in_flight: dict[int, Task] = {}
+        self.tally = Tally()
         self.heard = 0
         self.transport: Transport | None = None
         self._report = report
-        self._backlog: deque[Future[Any] | Lot] = deque()
+        self._backlog: deque[Task | Lot] = deque()
+        self._delayed: set[Task] = set()
         self._lots: list[Lot] = []  # those in the backlog
         self._divisible = 0  # pieces in flight of which something may be handed back
+        # Tasks in flight that may be tried again, and those answered of which that is not decided.
+        self._undecided: set[Task] = set()
 
     @property
     def is_empty(self) -> bool:
         """Whether every task is answered."""
-        return not self._backlog and not self.in_flight
+        return not self._backlog and not self.in_flight and not self._delayed
 
     @property
     def is_all_sent(self) -> bool:
-        """Whether nothing waits here, and nothing will be handed back."""
-        return not self._backlog and not self._divisible
+        """Whether nothing waits here, and nothing will come back to be sent again."""
+        return not (self._backlog or self._divisible or self._delayed or self._undecided)
 
     @property
     def is_urgent(self) -> bool:
@@ -66,7 +76,10 @@ class Dispatch:
         return bool(backlog) and (len(backlog) > len(self._lots) or self._lots[0].is_urgent)
 
     def counts(self) -> tuple[int, int]:
-        """Return how many tasks have no outcome, and how many of them no worker has taken."""
+        """Return how many tasks have no outcome, and how many of them no worker has taken.
+
+        Not of those whose next run is not due.
+        """
         waiting = len(self._backlog) + sum(lot.unsent for lot in self._lots)
         queued = 0 if self.transport is None else self.transport.waiting()
         return waiting + len(self.in_flight), waiting + queued
@@ -86,6 +99,38 @@ class Dispatch:
         else:
             self._backlog.append(future)
             self.feed()
+
+    @property
+    def delayed(self) -> int:
+        """How many wait to be tried again."""
+        return len(self._delayed)
+
+    @property
+    def is_special(self) -> bool:
+        """Whether there are tasks for whose answers more is to be done than to end them."""
+        return bool(self._undecided)
+
+    def decide(self, task: Task, *, is_tried_again: bool) -> None:
+        """Keep a task whose run has failed, to be tried again; or not."""
+        self._undecided.discard(task)
+        if is_tried_again:
+            task._stage = Stage.DELAYED
+            self._delayed.add(task)
+            self.tally.retried += 1
+
+    def resend(self, task: Task, number: int, item: Item) -> bool:
+        """Send a delayed task again, under another number; return whether it still was to be.
+
+        The number is another one because the worker that failed may yet answer for the old one.
+        """
+        if task not in self._delayed:
+            return False
+        self._delayed.discard(task)
+        task._task, task._item = number, item
+        task._stage = Stage.WAITING
+        self._backlog.append(task)
+        self.feed()
+        return True
 
     def add_lot(self, lot: Lot) -> None:
         """Take what was added to a lot."""
@@ -164,6 +209,8 @@ class Dispatch:
         item, task._item = task._item, None
         try:
             self.in_flight[task._task] = task
+            if task._message is not None:
+                self._undecided.add(task)
             task._position = transport.put(item or b"")
         except BaseException as error:
             # Too deep a recursion, no memory: nobody knows whether it was put. It must not run
@@ -180,6 +227,9 @@ class Dispatch:
         if task is None:
             return None
         self.leave(task, Stage.ANSWERED)
+        self.tally.note(task, kind, payload)
+        if kind in _VALUES:
+            self._undecided.discard(task)
         if isinstance(task, Piece):
             lot = task.lot
             lot.account(task, kind, payload)
@@ -190,6 +240,8 @@ class Dispatch:
     def leave(self, task: Task, stage: Stage) -> None:
         """Move a task to one of the stages from which it will end."""
         task._stage = stage
+        if stage is Stage.WITHDRAWN:
+            self.tally.cancelled += task._count
         if task._is_heard:
             task._is_heard = False
             self.heard -= 1
@@ -205,8 +257,9 @@ class Dispatch:
         waiting = Stage.WAITING
         queued = set()
         for task in tasks:
-            if task._stage is waiting:
+            if task._stage is waiting or task._stage is Stage.DELAYED:
                 # Passed over when it comes up in the backlog.
+                self._delayed.discard(task)
                 self.leave(task, Stage.WITHDRAWN)
                 withdrawn.append(task)
             elif task._stage is Stage.SENT and not self.is_taken(task):
@@ -221,13 +274,14 @@ class Dispatch:
     def withdraw_all(self, ending: Callable[[], BaseException]) -> list[Task]:
         """Withdraw every task that no worker has taken; `ending` is what becomes of maps' items."""
         withdrawn = self._recall(None)
-        lots = {*self._lots, *(task.lot for task in withdrawn if isinstance(task, Piece))}
         waiting = Stage.WAITING
-        for future in self._backlog:
-            if isinstance(future, Future) and future._stage is waiting:
-                self.leave(future, Stage.WITHDRAWN)
-                withdrawn.append(future)
+        for task in (*self._backlog, *self._delayed):
+            if isinstance(task, Task) and task._stage in {waiting, Stage.DELAYED}:
+                self.leave(task, Stage.WITHDRAWN)
+                withdrawn.append(task)
+        lots = {*self._lots, *(task.lot for task in withdrawn if isinstance(task, Piece))}
         self._backlog.clear()
+        self._delayed.clear()
         self._lots.clear()
         for lot in lots:
             lot.is_in_backlog = False
@@ -247,6 +301,7 @@ class Dispatch:
             task = self.in_flight.pop(number, None)
             if task is None:
                 continue  # its sending failed half-way, and its future has been ended
+            self._undecided.discard(task)
             if wanted is None or task in wanted:
                 self.leave(task, Stage.WITHDRAWN)
                 found.append(task)
@@ -263,4 +318,6 @@ class Dispatch:
         self.transport = None
         self._backlog.clear()
         self._lots.clear()
+        self._delayed.clear()
+        self._undecided.clear()
         self.in_flight.clear()

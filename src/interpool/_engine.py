@@ -14,7 +14,9 @@ What it guarantees:
 * While a task waits and a worker is free, the task travels.
 * There are never more workers than unfinished tasks asked for, nor more than `max_workers`
   (`_staff`). (A task withdrawn from the middle of a long backlog counts until its turn comes.)
-* When the last worker of a closed pool is gone, the collector closes the channels and ends.
+* When the last worker of a closed pool is gone, the pool is done: whoever joins it goes on. Workers
+  that were given up (`_stopper`) are not waited for; while there are any, the channels that they
+  use stay open and the collector listens. When none is left, it closes the channels and ends.
 
 Locks: `lock` (this pool's state; reentrant, because a garbage collection inside it may finalize an
 iterator that cancels a future of this very pool), then nothing. No user code runs under it but
@@ -23,62 +25,84 @@ thread SIGINT is `Deferred` meanwhile.
 """
 
 import concurrent.futures
+import functools
 import itertools
 import threading
+import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _environment, _lifetime
+from interpool import _environment, _exit, _lifetime
 from interpool._batching import Paces
 from interpool._callbacks import Callback
 from interpool._codec import Request
 from interpool._collector import Collector
 from interpool._dispatch import Dispatch
-from interpool._failures import LOST, Failure
+from interpool._failures import Failure
 from interpool._future import Future
+from interpool._hearing import Hearing, Outcomes
+from interpool._idling import Idling
 from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
-from interpool._lots import Lot, Piece
-from interpool._output import Output
-from interpool._reports import Notice
+from interpool._reports import warn
 from interpool._spares import SPARES
 from interpool._staff import Staff
+from interpool._statistics import Statistics, Tasks, Times, lanes_of, process_memory
+from interpool._stopper import Stopper
+from interpool._stops import GRACE, SHORT_GRACE, Reason, Stop
 from interpool._task import Outcome, Stage, Task
+from interpool._terms import PLAIN, Terms, note_attempts
+from interpool._timekeeper import Timekeeper
 from interpool._transport import Frame, Transport, item_of
 from interpool._worker import Settings, Worker
 
-_UNENDED: Final = frozenset({Stage.WAITING, Stage.SENT})
+if TYPE_CHECKING:
+    from interpool._inside.outcomes import Message
+    from interpool._lots import Lot
+    from interpool._transport import Item
+
+_UNENDED: Final = frozenset({Stage.DELAYED, Stage.WAITING, Stage.SENT})
 
 
 class Engine:
     """One pool: what `InterpreterPoolExecutor` is a handle of. It outlives that handle."""
 
-    def __init__(self, max_workers: int, settings: Settings) -> None:
+    def __init__(
+        self, max_workers: int, settings: Settings, idling: tuple[float, int] | None = None
+    ) -> None:
         self.lock = threading.RLock()
         self._settings = settings
         self._task_numbers = itertools.count(1)
         self.staff = Staff(max_workers, settings)
-        self._tasks = Dispatch(self.report)
+        self.tasks = Dispatch(self.report)
         self._reports: deque[Frame] = deque()  # frames from this side, for the collector
         self._unsettled: deque[Task] = deque()  # withdrawn, and their futures not told
-        self._transport: Transport | None = None
+        self.transport: Transport | None = None
         self._collector: Collector | None = None
         self.paces = Paces()
-        self._refusal: str | None = None  # why no task is taken any more
-        self._broken: Failure | None = None
+        self.timekeeper = Timekeeper(settings.name_prefix)
+        self.stopper = Stopper(self)
+        self.idling = Idling(self, *idling or (None, 0))
+        self._hearing = Hearing(self)
+        self.done = threading.Event()  # closed, and nobody left but those that were given up
+        self.refusal: str | None = None  # why no task is taken any more
+        self.broken: Failure | None = None
+        self.is_terminated = False
+        self._moved = 0, 0  # bytes sent and received, once the channels are closed
 
     # --- asked by the executor and its futures ---------------------------------------------------
 
     def check_open(self) -> None:
         """Raise what `submit` raises if the pool takes no more tasks."""
-        if self._broken is not None:
-            raise self._broken.as_broken_pool()
-        if self._refusal is not None:
-            raise RuntimeError(self._refusal)
+        if self.broken is not None:
+            raise self.broken.as_broken_pool()
+        if self.refusal is not None:
+            raise RuntimeError(self.refusal)
 
-    def submit(self, request: Request, name: str) -> Future[Any]:
+    def submit(self, request: Request, name: str, terms: Terms = PLAIN) -> Future[Any]:
         """Take a task; `name` is its function's.
 
         Raises:
@@ -86,12 +110,16 @@ class Engine:
             RuntimeError: after `close`, or at the interpreter's exit.
         """
         task = next(self._task_numbers)
-        item = item_of(task, self.environment(), request.message)
-        future = Future[Any](self, name, task, item, request.keeps)
+        if terms is PLAIN:
+            item = item_of(task, self.environment(), request.message)
+            future = Future[Any](self, name, task, item, request.keeps)
+        else:
+            future = Future[Any](self, name, task, b"", request.keeps)
+            future._item = self.prepare(future, task, terms, request.message, self.environment())
         with Deferred(), self.lock:
             self.check_open()
-            transport = self._transport or self._open()
-            self._tasks.add(future, transport)
+            transport = self.transport or self._open()
+            self.tasks.add(future, transport)
             hiring = self._is_short()
         if hiring:
             self.hire()
@@ -102,15 +130,32 @@ class Engine:
         environment = _environment.snapshot()
         return None if environment is self._settings.environment else environment
 
+    def prepare(
+        self,
+        task: Task,
+        number: int,
+        terms: Terms,
+        message: Message,
+        environment: bytes | None,
+    ) -> Item:
+        """Give a task its terms, and return its item."""
+        task._terms = terms
+        if terms.timeout is not None:
+            _exit.watch()
+        if terms.retry is not None:
+            task._message = message
+            task._environment = environment
+        return item_of(number, environment, message, is_watched=terms.timeout is not None)
+
     def new_number(self) -> int:
         """Return the number of a new task."""
         return next(self._task_numbers)
 
     def send_lot(self, lot: Lot) -> None:
         """Take what was added to a lot. The lock is held."""
-        if self._transport is None:
+        if self.transport is None:
             self._open()
-        self._tasks.add_lot(lot)
+        self.tasks.add_lot(lot)
 
     def refuse(self, error: BaseException) -> Future[Any]:
         """Return a future that has ended with `error`: its task could not be encoded."""
@@ -125,7 +170,7 @@ class Engine:
         A task is returned to the one caller that withdrew it, who settles it.
         """
         with self.lock:
-            return self._tasks.withdraw(tasks)
+            return self.tasks.withdraw(tasks)
 
     def listen_to(self, future: Future[Any]) -> None:
         """Somebody waits for a future, or wants to be called back. The lock is held."""
@@ -135,13 +180,13 @@ class Engine:
 
     def listen(self) -> None:
         """Have results read without delay until `listen_no_more`. The lock is held."""
-        self._tasks.heard += 1
+        self.tasks.heard += 1
         if self._collector is not None:
             self._collector.call()
 
     def listen_no_more(self) -> None:
         """Take back one `listen`. The lock is held."""
-        self._tasks.heard -= 1
+        self.tasks.heard -= 1
 
     def wait_for(
         self, is_done: Callable[[], bool], timeout: float | None, own: Task | None = None
@@ -162,8 +207,8 @@ class Engine:
         Who waits for the lock meanwhile may hold what settling needs, the future's own.
         """
         self._unsettled.append(task)
-        if self._transport is not None:
-            self._wake(self._transport)
+        if self.transport is not None:
+            self._wake(self.transport)
 
     def settle(self) -> None:
         """Settle what was left: called under no lock."""
@@ -173,12 +218,12 @@ class Engine:
     def is_urgent(self) -> bool:
         """Whether results should be read as soon as they are there."""
         return bool(
-            self._tasks.is_urgent
+            self.tasks.is_urgent
             or self._reports
             or self._unsettled
             or self.staff.is_starting
             or self.staff.put_off is not None
-            or self._refusal is not None
+            or self.refusal is not None
         )
 
     def hire_now(self) -> None:
@@ -190,13 +235,33 @@ class Engine:
         """Have a thread that reads see that a future has ended without a result."""
         if (collector := self._collector) is not None and collector.is_read_elsewhere:
             with self.lock:
-                if self._transport is not None:
-                    self._transport.wake()
+                if self.transport is not None:
+                    self.transport.wake()
 
     def is_running(self, future: Future[Any]) -> bool:
         """Whether a worker has taken the task, and its outcome is not here yet."""
         with Deferred(), self.lock:
-            return future._stage is Stage.SENT and self._tasks.is_taken(future)
+            return future._stage is Stage.SENT and self.tasks.is_taken(future)
+
+    def interrupt(self, future: Future[Any], grace: float) -> bool:
+        """Stop a task, or keep it from beginning; return whether its future ends with that."""
+        with Deferred():
+            with self.lock:
+                is_withdrawn = bool(self.tasks.withdraw([future]))
+                if is_withdrawn:
+                    future._stop = Stop(Reason.INTERRUPT, has_begun=False)
+                    self.tasks.tally.interrupted += 1
+                    self.tasks.tally.cancelled -= 1
+                elif future._stage is not Stage.SENT:
+                    return False
+                else:
+                    self.stopper.stop(future, Stop(Reason.INTERRUPT, grace))
+            if is_withdrawn:
+                if self.is_locked_here:
+                    self.settle_later(future)
+                else:
+                    future.settle_withdrawn()
+        return True
 
     def call_back(self, future: Future[Any], callback: Callback) -> None:
         """Run a callback of a future that has ended, where it may block."""
@@ -215,13 +280,28 @@ class Engine:
         with Deferred():
             withdrawn: list[Task] = []
             with self.lock:
-                self._refusal = self._refusal or refusal
+                self.refusal = self.refusal or refusal
                 if cancel:
-                    withdrawn = self._tasks.withdraw_all(concurrent.futures.CancelledError)
+                    withdrawn = self.tasks.withdraw_all(concurrent.futures.CancelledError)
                 self.staff.wanted = 0
-                if self._transport is not None:
-                    self._dismiss(self._transport)
-                    self._wake(self._transport)
+                if self.transport is not None:
+                    self._dismiss(self.transport)
+                    self._wake(self.transport)
+            for task in withdrawn:
+                task.settle_withdrawn()
+
+    def terminate(self, refusal: str, grace: float = SHORT_GRACE) -> None:
+        """Take no more tasks, cancel those that wait, and stop those that run. Never waits."""
+        with Deferred():
+            with self.lock:
+                self.refusal = self.refusal or refusal
+                self.is_terminated = True
+                withdrawn = self.tasks.withdraw_all(concurrent.futures.CancelledError)
+                self.staff.wanted = 0
+                if self.transport is not None:
+                    self.stopper.stop_all(grace)
+                    self._dismiss(self.transport)
+                    self._wake(self.transport)
             for task in withdrawn:
                 task.settle_withdrawn()
 
@@ -229,7 +309,7 @@ class Engine:
         """Have so many workers started, whatever there is to do."""
         with Deferred(), self.lock:
             self.check_open()
-            if self._transport is None:
+            if self.transport is None:
                 self._open()
             self.staff.wanted = max(self.staff.wanted, workers)
         self.hire()
@@ -244,29 +324,78 @@ class Engine:
         if collector is not None:
             collector.join()
 
+    def description(self) -> str:
+        """Say in a few words what there is."""
+        with Deferred(), self.lock:
+            staff, (unfinished, waiting) = self.staff, self.tasks.counts()
+            workers = f"{len(staff.workers)} of {staff.most} workers"
+            abandoned = f", {len(staff.abandoned)} abandoned" if staff.abandoned else ""
+            tasks = f"{max(unfinished - waiting, 0)} tasks running, {waiting} waiting"
+            state = "broken" if self.broken else "shut down" if self.refusal else "open"
+            return f"{self._settings.name_prefix}: {state}, {workers}{abandoned}, {tasks}"
+
+    def statistics(self) -> Statistics:
+        """Count and measure."""
+        with Deferred(), self.lock:
+            tasks, transport, staff = self.tasks, self.transport, self.staff
+            unfinished, waiting = tasks.counts()
+            tally = tasks.tally
+            boards = [worker.board for worker in staff.everybody()]
+            starts = [
+                int(it.ready_after * 1e9) for it in staff.everybody() if it.ready_after is not None
+            ]
+            return Statistics(
+                workers=staff.statistics(),
+                tasks=Tasks(
+                    waiting=min(waiting, unfinished),
+                    running=max(unfinished - waiting, 0),
+                    delayed=tasks.delayed,
+                    done=tally.done,
+                    failed=tally.failed,
+                    cancelled=tally.cancelled,
+                    interrupted=tally.interrupted,
+                    timed_out=tally.timed_out,
+                    retried=tally.retried,
+                ),
+                lanes=lanes_of(tally),
+                queue_times=staff.records.queue_times(boards),
+                run_times=staff.records.run_times(boards),
+                start_times=Times.of(staff.hired, [*staff.records.starts, *starts]),
+                bytes_sent=self._moved[0] if transport is None else transport.sent,
+                bytes_received=self._moved[1] if transport is None else transport.received,
+                memory=process_memory(),
+            )
+
     def disown(self, refusal: str) -> None:
         """Become a closed pool in a forked child, where no thread or interpreter of it is."""
         self.lock = threading.RLock()  # whoever held it is not here
-        self._refusal = refusal
-        self._broken = None
-        if self._transport is not None:
-            self._transport.disown()
-        self._transport = self._collector = None
+        self.refusal = refusal
+        self.broken = None
+        if self.transport is not None:
+            self.transport.disown()
+        self.transport = self._collector = None
         self.staff.disown()
-        self._tasks.disown()
+        self.tasks.disown()
+        self.timekeeper = Timekeeper(self._settings.name_prefix)
+        self.stopper = Stopper(self)
+        self.done.set()
         self._reports.clear()
 
     # --- told by the collector -------------------------------------------------------------------
 
-    def absorb(self, frames: Iterable[Frame], outcomes: deque[Outcome | Output | Notice]) -> None:
+    def absorb(self, frames: Iterable[Frame], outcomes: Outcomes) -> None:
         """Account for what was read and feed the workers; add the futures that are to end."""
-        tasks, answered, plain = self._tasks, Stage.ANSWERED, channels.VALUE_PLAIN
+        tasks, answered, plain = self.tasks, Stage.ANSWERED, channels.VALUE_PLAIN
         with self.lock:
-            transport = self._transport
+            transport = self.transport
             assert transport is not None  # noqa: S101 - the frames come from it
+            if self.stopper.stopping or tasks.is_special:
+                plain = -1
+            ended = 0
             for subject, kind, payload in frames:
                 if kind == plain and (task := tasks.in_flight.pop(subject, None)):
                     # What most frames are; `_account` does the same with more calls.
+                    ended += 1
                     if task._is_heard:
                         tasks.leave(task, answered)
                     else:
@@ -275,58 +404,116 @@ class Engine:
                     if outcomes or not task.end_unheard(payload):
                         outcomes.append(Outcome(task, kind, payload))
                 else:
-                    self._account(subject, kind, payload, outcomes)
+                    self._hearing.act_on(subject, kind, payload, outcomes)
+            tasks.tally.done += ended
             task = payload = None
             is_hiring = self._settle(outcomes)
         while is_hiring:
             self.hire()
             with self.lock:  # again, for a start may have failed
                 is_hiring = self._settle(outcomes)
-        if self._refusal is None and not self.staff.gone:
+        if self.refusal is None and not self.staff.gone:
             return
         with self.lock:
-            if self._refusal is not None:
+            if self.refusal is not None and self.transport is not None:
                 self._dismiss(transport)
             gone = self.staff.take_gone()
         for worker in gone:
             worker.join()
 
-    def _settle(self, outcomes: deque[Outcome | Output | Notice]) -> bool:
+    def _settle(self, outcomes: Outcomes) -> bool:
         """Act on what was reported on this side, and feed; return whether workers are wanted."""
         while self._reports:
-            self._account(*self._reports.popleft(), outcomes)
-        self._tasks.feed()
-        return self._is_short()
+            self._hearing.act_on(*self._reports.popleft(), outcomes)
+        if self.refusal is None:
+            self.staff.fill()
+        self.tasks.feed()
+        return self._is_short() or self._lacks_successor()
 
     def report(self, subject: int, kind: int, payload: Any = None) -> None:
         """Tell the collector of something that happened in this process, as a frame would."""
         self._reports.append((subject, kind, payload))
         with self.lock:
-            if self._transport is not None:
-                self._wake(self._transport)
+            if self.transport is not None:
+                self._wake(self.transport)
 
-    def collapse(self, error: BaseException, outcomes: deque[Outcome | Output | Notice]) -> None:
+    def warn(self, message: str) -> None:
+        """Warn of something that the user may want to mend. No lock is held."""
+        warn(message)
+
+    def try_again(self, task: Task, error: BaseException) -> bool:
+        """Have a task whose run has failed run again, if it may; else note the runs it has had."""
+        retry = task._terms.retry
+        failed = len(task._failures) + 1
+        # Outside the lock: both ask the exception's class, which is the user's.
+        is_wanted = retry is not None and task.is_wanted and retry.wants(error, failed)
+        line = _line_of(error)
+        with self.lock:
+            is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
+            if retry is None or not is_wanted or is_stopped or self.is_terminated or self.broken:
+                self.tasks.decide(task, is_tried_again=False)
+            else:
+                pause = retry.pause(failed)
+                task._failures += (
+                    f"Run {failed} failed ({line}); the next came {pause:.3g} s later",
+                )
+                task._stop = None
+                self.tasks.decide(task, is_tried_again=True)
+                if isinstance(task, Future) and "_condition" in vars(task):
+                    self.listen_to(task)
+                resend = functools.partial(self._resend, task)
+                self.timekeeper.set(task, time.monotonic() + pause, resend)
+                return True
+        note_attempts(error, task._failures)
+        return False
+
+    def _resend(self, task: Task) -> None:
+        """Run a task again whose pause is over: called by the timekeeper."""
+        message = task._message
+        if message is None:
+            return
+        number = self.new_number()
+        watched = task._terms.timeout is not None
+        item = item_of(number, task._environment, message, is_watched=watched)
+        with self.lock:
+            is_sent = self.tasks.resend(task, number, item)
+            if is_sent and self.transport is not None:
+                self._wake(self.transport)
+        if is_sent:
+            self.hire()
+
+    def collapse(self, error: BaseException, outcomes: Outcomes) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
         failure = Failure.from_frame(describe(error, "collector"))
         with self.lock:
-            self._break(failure, outcomes)
-            for task in list(self._tasks.in_flight):
-                self._answer(task, channels.DIED, failure, outcomes)
-            if self._transport is not None:
-                self._dismiss(self._transport)
+            self._hearing.lose_all(failure, outcomes)
+            # A worker may wait for something that was lost with what was read.
+            self.stopper.give_up_rest(GRACE)
+            if self.transport is not None:
+                self._dismiss(self.transport)
 
     def finish(self) -> bool:
-        """Close the channels if all is done; return whether it is."""
+        """End what is to end by now; return whether nothing is left, and the channels are closed.
+
+        Not closed while there are workers that were given up: they may come back and use them.
+        """
         with self.lock:
-            if self._refusal is None or self.staff.workers or not self._tasks.is_empty:
+            if self.refusal is None or not self.staff.is_empty or not self.tasks.is_empty:
                 return False
-            # Forgotten first: a finalizer that comes in between must not use what is being closed.
-            transport, self._transport, self._tasks.transport = self._transport, None, None
-            if transport is not None:
-                transport.close()
-        SPARES.renew(self.staff.hired)
-        _lifetime.forget(self)
-        return True
+            is_last = not self.staff.abandoned
+            if is_last:
+                # Forgotten first: a finalizer that comes in between must not use what is closed.
+                transport, self.transport, self.tasks.transport = self.transport, None, None
+                if transport is not None:
+                    self._moved = transport.sent, transport.received
+                    transport.close()
+            self.timekeeper.close()
+        self.timekeeper.join()
+        if not self.done.is_set():
+            SPARES.renew(min(self.staff.hired, self.staff.most))
+        _lifetime.forget(self, leaves_some=not is_last)
+        self.done.set()
+        return is_last
 
     # --- under the lock --------------------------------------------------------------------------
 
@@ -350,23 +537,32 @@ class Engine:
             _lifetime.forget(self)
             raise
         SPARES.note_pool()
-        self._transport, self._tasks.transport = transport, transport
+        self.transport, self.tasks.transport = transport, transport
         self._collector = collector
         return transport
 
     def _is_short(self) -> bool:
         """Whether one more worker is to be started, and may be."""
-        if self._broken is not None or not self.staff.may_grow:
+        if self.broken is not None or not self.staff.may_grow:
             return False
-        return self.staff.is_short(*self._tasks.counts())
+        return self.staff.is_short(*self.tasks.counts())
+
+    def _lacks_successor(self) -> bool:
+        """Whether a worker is to be started that will take another one's place."""
+        is_open = self.refusal is None and self.broken is None
+        return is_open and self.staff.lacks_successor
 
     def hire(self) -> None:
         """Start workers for the tasks there are: outside the lock, for a start waits for it."""
         newcomers: list[Worker] = []
         with Deferred():
             with self.lock:
-                while self._transport is not None and self._is_short():
-                    newcomers.append(self.staff.hire(self._transport.worker_ends, self.report))
+                while self.transport is not None:
+                    is_short = self._is_short()
+                    if not is_short and not self._lacks_successor():
+                        break
+                    ends, report = self.transport.worker_ends, self.report
+                    newcomers.append(self.staff.hire(ends, report, is_successor=not is_short))
             while newcomers:
                 worker = newcomers.pop()
                 try:
@@ -384,103 +580,18 @@ class Engine:
 
     def _dismiss(self, transport: Transport) -> None:
         """Put a stop for each worker behind the last task."""
-        if not self._tasks.is_all_sent:
+        if not self.tasks.is_all_sent:
             return
+        self.staff.dismiss_standby()
         for worker in self.staff.workers.values():
             if not worker.dismissed:
                 worker.dismissed = True
                 transport.put_stop()
         transport.ring()
 
-    def _account(
-        self, subject: int, kind: int, payload: Any, outcomes: deque[Outcome | Output | Notice]
-    ) -> None:
-        """Act on a frame: the outcome of a task, or word of a worker."""
-        if kind <= channels.EACH:
-            self._answer(subject, kind, payload, outcomes)
-            return
-        match kind:
-            case channels.BEGUN:
-                self.staff.note_begun(subject)
-            case channels.UNSTARTED:
-                self.staff.note_failed(subject)
-                self._hear_unstarted(Failure.from_frame(payload), outcomes)
-            case channels.DIED:
-                task, description = payload
-                self._hear_died(subject, task, Failure.from_frame(description), outcomes)
-            case channels.LEFT:
-                self.staff.workers[subject].release()
-            case channels.SAID:
-                outcomes.append(Output(subject, payload))
-            case channels.GONE:
-                self._hear_gone(subject, outcomes)
-            case channels.FULL:
-                self._transport.make_room(payload)  # type: ignore[union-attr]  # it brought this
-            case channels.HUNGRY | channels.WAKE:
-                pass  # what they ask for is done after every batch
-            case _:
-                message = f"unknown frame {kind} of {subject}"
-                raise AssertionError(message)
 
-    def _hear_died(
-        self,
-        number: int,
-        task: int | None,
-        failure: Failure,
-        outcomes: deque[Outcome | Output | Notice],
-    ) -> None:
-        """A worker's loop broke down, perhaps with a task; the next would, if it never began."""
-        self._answer(task, channels.DIED, failure, outcomes)
-        if self.staff.is_new(number):
-            self._break(failure, outcomes)
-
-    def _hear_gone(self, number: int, outcomes: deque[Outcome | Output | Notice]) -> None:
-        """A worker is no more: it says nothing, and answers no ring and no task."""
-        outcomes.append(Output(number, None))
-        self.staff.note_gone(number)
-        if self._transport is not None:
-            self._transport.ring_again()
-        if not self.staff.workers:
-            self._strand(outcomes)
-
-    def _hear_unstarted(self, failure: Failure, outcomes: deque[Outcome | Output | Notice]) -> None:
-        """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
-        others = len(self.staff.workers) - 1
-        if failure.stage == "start" and others:
-            outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
-            self.staff.most = others
-        else:
-            self._break(failure, outcomes)
-
-    def _break(self, failure: Failure, outcomes: deque[Outcome | Output | Notice]) -> None:
-        """Take no more tasks, and end those that no worker has taken; the others go on."""
-        if self._broken is not None:
-            return
-        outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
-        self._broken = failure
-        self._refusal = failure.headline()
-        self.staff.wanted = 0
-        for task in self._tasks.withdraw_all(failure.as_broken_pool):
-            if isinstance(task, Future):
-                task._stage = Stage.ANSWERED
-                outcomes.append(Outcome(task, channels.UNSTARTED, failure))
-
-    def _answer(
-        self,
-        number: int | None,
-        kind: int,
-        payload: Any,
-        outcomes: deque[Outcome | Output | Notice],
-    ) -> None:
-        """Move a task that was sent to where its future is ended, unless that has been done."""
-        task = self._tasks.answer(number, kind, payload)
-        if isinstance(task, Piece) and not outcomes:
-            task.lot.deliver(task, kind, payload)
-        elif task is not None:
-            outcomes.append(Outcome(task, kind, payload))
-
-    def _strand(self, outcomes: deque[Outcome | Output | Notice]) -> None:
-        """End the tasks that were taken by workers that are all gone without an answer."""
-        for number, task in list(self._tasks.in_flight.items()):
-            if self._tasks.is_taken(task):
-                self._answer(number, channels.DIED, self._broken or LOST, outcomes)
+def _line_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # its own code
+        return type(error).__qualname__

@@ -4,7 +4,13 @@ from concurrent.futures.interpreter import BrokenInterpreterPool
 from concurrent.interpreters import NotShareableError
 from typing import Self
 
-__all__ = ["BrokenInterpreterPool", "RemoteError", "TransferError"]
+__all__ = [
+    "BrokenInterpreterPool",
+    "RemoteError",
+    "TaskInterrupted",
+    "TaskTimeout",
+    "TransferError",
+]
 
 
 class TransferError(NotShareableError):
@@ -96,3 +102,64 @@ class RemoteError(Exception):
     def __str__(self) -> str:
         """The exception as a traceback would end with it."""
         return f"{self.type_name}: {self.text}" if self.text else self.type_name
+
+
+class _Stopped(Exception):  # noqa: N818 - a base of two
+    """What both say of a task that was stopped from outside.
+
+    Attributes:
+        function: the qualified name of the task's function.
+        stack: where the task was, as a traceback would show it, the innermost call last; empty if
+            it had not begun, or if that is not known.
+        abandoned: the name of the worker that was given up because the task did not stop, or "".
+    """
+
+    def __init__(
+        self, message: str, *, function: str = "", stack: str = "", abandoned: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.function = function
+        self.stack = stack
+        self.abandoned = abandoned
+
+
+class TaskInterrupted(_Stopped):
+    """A task was stopped: by `future.interrupt()`, `terminate_workers()` or Ctrl-C.
+
+    Raised from `future.result()`. The task itself meets a KeyboardInterrupt.
+
+    Attributes:
+        function: the qualified name of the task's function.
+        stack: where the task was, as a traceback would show it, the innermost call last; empty if
+            it had not begun, or if that is not known.
+        abandoned: the name of the worker that was given up because the task did not stop, or "".
+
+    .. versionadded:: 0.1
+    """
+
+
+class TaskTimeout(_Stopped, TimeoutError):  # noqa: N818 - after its base
+    """A task ran for longer than its `timeout`, and was stopped.
+
+    Raised from `future.result()`. The task itself meets a KeyboardInterrupt.
+
+    Attributes:
+        function: the qualified name of the task's function.
+        limit: the timeout, in seconds.
+        stack: where the task was, as a traceback would show it, the innermost call last.
+        abandoned: the name of the worker that was given up because the task did not stop, or "".
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str = "",
+        limit: float = 0.0,
+        stack: str = "",
+        abandoned: str = "",
+    ) -> None:
+        super().__init__(message, function=function, stack=stack, abandoned=abandoned)
+        self.limit = limit

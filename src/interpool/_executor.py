@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal
 
-from interpool import _environment, _map
+from interpool import _environment
 from interpool._codec import Call
 from interpool._cpu import available_cores
 from interpool._engine import Engine
-from interpool._errors import TransferError
 from interpool._future import Future
+from interpool._options import UNCHANGED, Lane, Options, Sizes, Unchanged, map_, submit
+from interpool._statistics import Statistics
+from interpool._terms import Retry, Terms, checked_retries, checked_timeout
 from interpool._worker import Settings
 
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
@@ -38,12 +40,20 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         initargs: the initializer's positional arguments.
         fallback: what becomes of a task whose extension module refuses to load in an interpreter.
             Only `"process"` is taken now, and the task still ends with that ImportError.
-        timeout: not available yet; None.
-        retries: not available yet; 0.
-        max_tasks_per_worker: not available yet; None.
+        timeout: seconds that a task may run, counted from when it begins; then it is stopped as
+            `future.interrupt` does it, and its future raises `TaskTimeout`. None: for ever.
+        retries: how often a task that raises is run again, from its start: a number, or a `Retry`
+            that says for which exceptions and after what pause. A number stands for any `Exception`
+            and growing pauses. See `Retry` for what is never tried again.
+        max_tasks_per_worker: how many tasks a worker does before another one takes its place, in a
+            fresh interpreter that is ready by then. Of a `map`, each item counts, and a piece of it
+            that has been begun is finished. None: any number.
         preload: names of modules that every worker imports at its start. One that cannot be
             imported breaks the pool, as an initializer that fails does.
         shared: not available yet; None.
+        idle_timeout: seconds without a task after which a worker goes, if there are more than
+            `min_workers`. None: workers stay until the pool is shut down.
+        min_workers: how many workers stay, once they have been started.
 
     Raises:
         TypeError, ValueError: for an argument of the wrong type or value.
@@ -64,19 +74,15 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         *,
         fallback: Literal["process", "error"] = "process",
         timeout: float | None = None,
-        retries: int = 0,
+        retries: int | Retry = 0,
         max_tasks_per_worker: int | None = None,
         preload: Iterable[str] = (),
         shared: Mapping[str, Any] | None = None,
+        idle_timeout: float | None = None,
+        min_workers: int = 1,
     ) -> None:
         # super().__init__ would make the thread pool's state, which nothing here reads.
-        _refuse_later_options(
-            fallback=fallback,
-            timeout=timeout,
-            retries=retries,
-            max_tasks_per_worker=max_tasks_per_worker,
-            shared=shared,
-        )
+        _refuse_later_options(fallback=fallback, shared=shared)
         workers = available_cores() if max_workers is None else _checked_workers(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -87,9 +93,16 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             initializer=None
             if initializer is None
             else Call.of(initializer).message(tuple(initargs), {}),
+            most_tasks=None
+            if max_tasks_per_worker is None
+            else _checked_workers(max_tasks_per_worker, "max_tasks_per_worker"),
         )
+        idling: tuple[float, int] | None = None
+        if (idle := checked_timeout(idle_timeout, "idle_timeout")) is not None:
+            idling = idle, min(_checked_least(min_workers), workers)
+        self._terms = Terms.of(checked_timeout(timeout), checked_retries(retries))
         self._max_workers = workers  # read by dask, which asks every executor for it
-        self._engine = Engine(workers, settings)
+        self._engine = Engine(workers, settings, idling)
         # An executor that nobody holds any more ends when it has done what it was given. The exit
         # of the interpreter is `_lifetime`'s.
         finalizer = weakref.finalize(self, self._engine.close, refusal=_AFTER_SHUTDOWN)
@@ -116,14 +129,34 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             BrokenInterpreterPool: if a worker's initializer has failed.
             RuntimeError: after `shutdown`, or when the interpreter is exiting.
         """
-        _check_callable(fn)
-        self._engine.check_open()
-        try:
-            call = Call.of(fn)
-            message = call.message(args, kwargs)
-        except TransferError as error:
-            return self._engine.refuse(error)
-        return self._engine.submit(message, call.name)
+        return submit(self._engine, self._terms, fn, args, kwargs)
+
+    def options(
+        self,
+        *,
+        timeout: float | Unchanged | None = UNCHANGED,
+        retries: int | Retry | Unchanged = UNCHANGED,
+        lane: Lane | Unchanged = UNCHANGED,
+    ) -> Options:
+        """Return a view of this pool whose `submit` and `map` have other terms.
+
+        Args:
+            timeout: seconds that a task may run, as the pool's own; None: for ever.
+            retries: how often it is run again, as the pool's own.
+            lane: where it runs: `"interpreter"` or `"auto"`; the others are not available yet.
+
+        Returns:
+            A view that holds the pool, and has its `submit`, `map`, `map_unordered` and `options`.
+
+        Raises:
+            TypeError, ValueError: for an option that makes no sense.
+            NotImplementedError: for a lane that is not available yet.
+
+        Thread-safety: may be called from any thread, and so may the view's methods.
+
+        .. versionadded:: 0.1
+        """
+        return Options(self, self._terms).options(timeout=timeout, retries=retries, lane=lane)
 
     def map[T](
         self,
@@ -140,7 +173,9 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         Args:
             fn: what to call; it takes as many arguments as there are iterables.
             *iterables: where the arguments come from; the shortest ends it.
-            timeout: seconds from this call until the last result; None waits for ever.
+            timeout: seconds from this call until the last result; None waits for ever. What one
+                task may take is the pool's `timeout`, or that of its `options`. With one of those,
+                or with retries, each item travels by itself, whatever `chunksize` says.
             chunksize: items sent to a worker together. None sends as many together as take some
                 two milliseconds by what was measured, and fewer towards the end, so that all
                 workers finish together: a task that waits for another one of the same map may then
@@ -158,9 +193,8 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
                 iterator, in its turn.
             BrokenInterpreterPool, RuntimeError: as `submit` does.
         """
-        return self._map(
-            fn, iterables, timeout, chunksize=chunksize, buffersize=buffersize, is_ordered=True
-        )
+        sizes = Sizes(chunksize, buffersize, is_ordered=True)
+        return map_(self, self._terms, fn, iterables, timeout, sizes)
 
     def map_unordered[T](
         self,
@@ -178,33 +212,8 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
 
         .. versionadded:: 0.1
         """
-        return self._map(
-            fn, iterables, timeout, chunksize=chunksize, buffersize=buffersize, is_ordered=False
-        )
-
-    def _map(
-        self,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        timeout: float | None,
-        *,
-        chunksize: int | None,
-        buffersize: int | None,
-        is_ordered: bool,
-    ) -> Iterator[Any]:
-        _map.check_sizes(chunksize, buffersize)
-        _check_callable(fn)
-        self._engine.check_open()
-        return _map.map_items(
-            self._engine,
-            weakref.ref(self),
-            Call.of(fn),
-            zip(*iterables, strict=False),
-            timeout=timeout,
-            chunksize=chunksize,
-            buffersize=buffersize,
-            is_ordered=is_ordered,
-        )
+        sizes = Sizes(chunksize, buffersize, is_ordered=False)
+        return map_(self, self._terms, fn, iterables, timeout, sizes)
 
     def prewarm(self, n: int | None = None) -> None:
         """Start workers now, rather than with the first tasks. Returns at once.
@@ -227,26 +236,60 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; let the workers go when all are done. May be called again.
 
+        Ctrl-C during the wait ends the pool at once, as `terminate_workers` does, and is raised.
+
         Args:
             wait: return only when every task is done and every worker, thread and descriptor is
-                gone. From a callback of one of the pool's futures, the thread of that callback is
-                not waited for.
+                gone, but for workers that were abandoned. From a callback of one of the pool's
+                futures, the thread of that callback is not waited for.
             cancel_futures: cancel every task that no worker has taken.
+
+        Thread-safety: may be called from any thread, from a callback, and from several at once.
         """
         self._engine.close(refusal=_AFTER_SHUTDOWN, cancel=cancel_futures)
-        if wait:
+        if not wait:
+            return
+        try:
             self._engine.join()
+        except KeyboardInterrupt:
+            self._engine.terminate(_AFTER_SHUTDOWN)
+            self._engine.join()
+            raise
 
+    def terminate_workers(self) -> None:
+        """Shut down at once: cancel what waits, interrupt what runs, let the workers go.
 
-def _check_callable(fn: object) -> None:
-    if callable(fn):
-        return
-    if issubclass(type(fn), str):  # an object may lie about its `__class__`
-        # The text is the standard library's, whose pool might take scripts one day.
-        message = f"scripts not supported: pass a function, not the text {fn!r}"
-        raise TypeError(message)
-    message = f"{type(fn).__qualname__!r} object is not callable"
-    raise TypeError(message)
+        Futures whose task runs raise `TaskInterrupted`; a task that has not stopped 0.2 seconds
+        later is left to its worker, which is abandoned (see `Future.interrupt`). Returns at once;
+        `shutdown` waits for the end.
+
+        Thread-safety: may be called from any thread, from a callback, and again.
+
+        .. versionadded:: 0.1
+        """
+        self._engine.terminate(_AFTER_SHUTDOWN)
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> Literal[False]:
+        """Shut down and wait; after Ctrl-C, at once, interrupting what runs."""
+        if isinstance(error, KeyboardInterrupt):
+            self.terminate_workers()
+        self.shutdown(wait=True)
+        return False
+
+    def statistics(self) -> Statistics:
+        """Return what the pool has done and does now, in figures: a snapshot that stays as it is.
+
+        It costs some 50 microseconds, and nothing of the workers' time.
+
+        Thread-safety: may be called from any thread.
+
+        .. versionadded:: 0.1
+        """
+        return self._engine.statistics()
+
+    def __repr__(self) -> str:
+        """The essentials, for a prompt or a log."""
+        return f"<{type(self).__name__} {self._engine.description()}>"
 
 
 def _checked_workers(number: object, name: str = "max_workers") -> int:
@@ -269,20 +312,16 @@ def _module_names(preload: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _refuse_later_options(
-    *, fallback: str, timeout: object, retries: object, max_tasks_per_worker: object, shared: object
-) -> None:
+def _checked_least(number: object) -> int:
+    return 0 if number == 0 else _checked_workers(number, "min_workers")
+
+
+def _refuse_later_options(*, fallback: str, shared: object) -> None:
     """Refuse what is not built yet, rather than ignore it."""
     if fallback not in {"process", "error"}:
         message = f"fallback must be 'process' or 'error', not {fallback!r}"
         raise ValueError(message)
-    later = {
-        "fallback='error'": fallback == "error",
-        "timeout": timeout is not None,
-        "retries": retries != 0,
-        "max_tasks_per_worker": max_tasks_per_worker is not None,
-        "shared": shared is not None,
-    }
+    later = {"fallback='error'": fallback == "error", "shared": shared is not None}
     for option, wanted in later.items():
         if wanted:
             message = f"{option} is not available yet"

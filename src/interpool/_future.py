@@ -7,6 +7,7 @@ engine's lock; under that lock the engine ends the futures that have none withou
 """
 
 import concurrent.futures
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool._interrupts import Deferred
+from interpool._stops import GRACE
 from interpool._task import Stage, Task
+from interpool._terms import checked_seconds
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
@@ -150,16 +153,51 @@ class Future[T](Task, concurrent.futures.Future[T]):
                     task.settle_withdrawn()
             # False unless it was withdrawn, now or before: a task that is sent stays pending.
             return self.cancelled() or (
-                self._stage is Stage.WITHDRAWN and (is_locked or super().cancel())
+                self._stage is Stage.WITHDRAWN
+                and self._stop is None
+                and (is_locked or super().cancel())
             )
 
     def settle_withdrawn(self) -> None:
         """Tell waiters and callbacks of a task that the engine has withdrawn."""
-        super().cancel()
         self._keeps = ()
+        if self._stop is not None:  # interrupted before it began
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled, too
+                self.set_exception(self._stop.as_exception(self._name))
+            return
+        super().cancel()
         # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
         self.set_running_or_notify_cancel()
         self._engine.nudge()
+
+    def interrupt(self, *, grace: float = GRACE) -> bool:
+        """Stop the task, or keep it from beginning; the future then raises `TaskInterrupted`.
+
+        Python code is stopped within some 20 ms by a KeyboardInterrupt, which is raised in the task
+        wherever it is, so that its `finally` and `with` blocks run; the worker then serves the next
+        task. A call that stays in C code is not reached, and a task may catch the exception: after
+        the time of grace its worker is abandoned (a RuntimeWarning names it), that is, replaced,
+        and left to end when the task returns. The future has ended by then in any case. Of a task
+        that may be tried again (`retries`), this is the end.
+
+        Returns at once.
+
+        Args:
+            grace: seconds that the task has to stop.
+
+        Returns:
+            Whether the future ends with `TaskInterrupted`: false if the task had ended or was
+            cancelled.
+
+        Raises:
+            TypeError, ValueError: for a grace that is no number, or negative.
+
+        Thread-safety: may be called from any thread, and from a callback.
+
+        .. versionadded:: 0.1
+        """
+        seconds = checked_seconds(grace, "grace")
+        return not self.done() and self._engine.interrupt(self, seconds)
 
     def running(self) -> bool:
         """Return whether a worker is running the task now."""

@@ -1,9 +1,11 @@
 """Which pools are open in this interpreter, and what becomes of them when it exits or forks."""
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from interpool import _exit
 from interpool._spares import SPARES
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ _AFTER_FORK: Final = "cannot schedule new futures: this pool belongs to the pare
 
 _lock = threading.Lock()
 _engines: set[Engine] = set()
+_left: set[Engine] = set()  # finished, but for workers that were given up
 _exiting = False
 
 
@@ -29,10 +32,16 @@ def remember(engine: Engine) -> None:
         _engines.add(engine)
 
 
-def forget(engine: Engine) -> None:
-    """Take a pool that has finished off the list."""
+def forget(engine: Engine, *, leaves_some: bool = False) -> None:
+    """Take a pool that has finished off the list.
+
+    Args:
+        engine: the pool.
+        leaves_some: whether there are workers of it that were given up and still run.
+    """
     with _lock:
         _engines.discard(engine)
+        (_left.add if leaves_some else _left.discard)(engine)
 
 
 def _at_exit() -> None:
@@ -42,11 +51,34 @@ def _at_exit() -> None:
         _exiting = True
         SPARES.close()
         engines = list(_engines)
+    is_interrupted = _is_interrupted()
     for engine in engines:
-        engine.close(refusal=AFTER_EXIT)
-    for engine in engines:
-        engine.join()
-    SPARES.clear()
+        if is_interrupted:
+            engine.terminate(AFTER_EXIT)
+        else:
+            engine.close(refusal=AFTER_EXIT)
+    try:
+        for engine in engines:
+            engine.join()
+    except KeyboardInterrupt:
+        for engine in engines:
+            engine.terminate(AFTER_EXIT)
+        for engine in engines:
+            engine.join()
+        raise
+    finally:
+        SPARES.clear()
+        if _left:
+            _exit.leave_at_once()
+
+
+def _is_interrupted() -> bool:
+    """Whether it is Ctrl-C that ends this program: what runs is not waited for then.
+
+    At a prompt the last traceback may be an old one.
+    """
+    error = getattr(sys, "last_exc", None)
+    return isinstance(error, KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
 def _after_fork_in_child() -> None:
@@ -56,6 +88,7 @@ def _after_fork_in_child() -> None:
     for engine in _engines:
         engine.disown(_AFTER_FORK)
     _engines.clear()
+    _left.clear()
     SPARES.disown()
 
 

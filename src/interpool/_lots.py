@@ -28,6 +28,7 @@ from interpool._failures import Failure
 from interpool._inside import channels
 from interpool._interrupts import Deferred
 from interpool._task import Task
+from interpool._terms import PLAIN, Terms
 from interpool._transport import item_of
 
 if TYPE_CHECKING:
@@ -44,16 +45,25 @@ class Piece(Task):
     def __init__(self, lot: Lot, start: int, unit: Block | Prepared) -> None:
         self.lot = lot
         self.start = start
-        self.count = unit.count
+        self._count = unit.count
         self.block = unit if isinstance(unit, _codec.Block) else None  # some may be handed back
-        self.is_divisible = self.block is not None and self.count > 1
+        self.is_divisible = self.block is not None and self._count > 1
         self._name = lot.call.name
         if isinstance(unit, _codec.Block):
             message, self.keeps = lot.call.block_request(unit, _BUDGET_NS)
         else:
             message, self.keeps = unit.request
-        self._task = lot.engine.new_number()
-        self._item = item_of(self._task, lot.environment, message)
+        engine = lot.engine
+        self._task = engine.new_number()
+        if lot.terms is PLAIN:
+            self._item = item_of(self._task, lot.environment, message)
+        else:
+            self._item = engine.prepare(self, self._task, lot.terms, message, lot.environment)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the map is still being taken from."""
+        return not self.lot.is_cancelled
 
     def end_unheard(self, result: Any) -> bool:  # noqa: ARG002 - `Task` has it
         """Not this way: its result is one of several kinds."""
@@ -98,11 +108,16 @@ class Lot:
     Attributes:
         call: the function.
         unsent: how many items wait to be sent.
+        terms: those of each task.
         is_complete: whether no more will be added.
+        is_cancelled: whether nobody will take anything any more.
     """
 
-    def __init__(self, engine: Engine, call: Call, *, is_ordered: bool) -> None:
+    def __init__(
+        self, engine: Engine, call: Call, *, is_ordered: bool, terms: Terms = PLAIN
+    ) -> None:
         self.engine = engine
+        self.terms = terms
         self.call = call
         self.environment = engine.environment()
         self.unsent = 0
@@ -117,7 +132,7 @@ class Lot:
         self._items_sent = 0
         self._arrived: dict[int, Arrival] = {}  # in the order in which they came
         self._position = 0  # of the item that is taken next, if they are taken in order
-        self._is_cancelled = False
+        self.is_cancelled = False
         self._ending: Callable[[], BaseException] | None = None  # for items that never come
         self._is_short = False  # whether there are such items
         self._waiter: threading.Lock | None = None  # of the thread that waits for an arrival
@@ -169,7 +184,7 @@ class Lot:
     def cancel(self) -> None:
         """Withdraw what no worker has taken; forget what has come and what will."""
         with Deferred(), self.engine.lock:
-            self._is_cancelled = True
+            self.is_cancelled = True
             # Others in their place, for this may be a finalizer in the midst of using those.
             self._units, self._returned, self._arrived = deque(), [], {}
             self.unsent = 0
@@ -224,10 +239,10 @@ class Lot:
             return None
         taken = self._take_unit()
         piece = None if taken is None else Piece(self, *taken)
-        if piece is None or self._is_cancelled:  # by a finalizer, meanwhile
+        if piece is None or self.is_cancelled:  # by a finalizer, meanwhile
             return None
-        self.unsent -= piece.count
-        self._items_sent += piece.count
+        self.unsent -= piece._count
+        self._items_sent += piece._count
         self._sent[piece.start] = piece
         return piece
 
@@ -235,7 +250,7 @@ class Lot:
         units = self._units
         while units and isinstance(refused := units[0], _codec.Refused):
             arrival = Arrival(self._next, refused.count, channels.DIED, refused)
-            if self._is_cancelled:
+            if self.is_cancelled:
                 return
             units.popleft()
             self._arrived[self._next] = arrival
@@ -251,29 +266,29 @@ class Lot:
         if done:
             self._batcher.learn(done, nanoseconds / 1e9)
             self.engine.paces.note(self.call.definition[0], self._batcher.seconds or 0.0)
-        if done < piece.count and self._ending is not None:
+        if done < piece._count and self._ending is not None:
             self._is_short = True
-        elif piece.block is not None and done < piece.count:
+        elif piece.block is not None and done < piece._count:
             insort(self._returned, (piece.start + done, piece.block.part(done)), key=_START)
-            if not self._is_cancelled:  # now or before, by a finalizer
-                self.unsent += piece.count - done
-        self._items_sent -= piece.count - done
-        piece.count = done
+            if not self.is_cancelled:  # now or before, by a finalizer
+                self.unsent += piece._count - done
+        self._items_sent -= piece._count - done
+        piece._count = done
         piece.block = None
 
     def deliver(self, piece: Piece, kind: int, payload: Any) -> None:
         """Keep the outcomes of a piece for the thread that takes them, and wake it if it waits."""
         if self._sent.pop(piece.start, None) is not None:
-            self._items_sent -= piece.count
-        if not self._is_cancelled and piece.count:
-            arrival = Arrival(piece.start, piece.count, kind, payload, piece.keeps)
+            self._items_sent -= piece._count
+        if not self.is_cancelled and piece._count:
+            arrival = Arrival(piece.start, piece._count, kind, payload, piece.keeps)
             self._arrived[piece.start] = arrival
         self._wake()
 
     def withdraw(self, piece: Piece) -> None:
         """Put up with a piece that was withdrawn: the lot is cancelled, or will be ended."""
         del self._sent[piece.start]
-        self._items_sent -= piece.count
+        self._items_sent -= piece._count
         self._is_short = True
 
     def end(self, ending: Callable[[], BaseException]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool._lots import Lot
+from interpool._terms import PLAIN, Terms
 
 if TYPE_CHECKING:
     from interpool._codec import Call
@@ -107,6 +108,7 @@ def map_items(
     chunksize: int | None,
     buffersize: int | None,
     is_ordered: bool,
+    terms: Terms = PLAIN,
 ) -> Iterator[Any]:
     """Submit all items, or as many as the buffer holds, and return the iterator of results.
 
@@ -114,9 +116,11 @@ def map_items(
     though an iterator of its is still about; what it has submitted then comes, and no more.
     """
     deadline = None if timeout is None else timeout + time.monotonic()
-    if chunksize is not None and buffersize is not None:
+    if terms is not PLAIN:
+        chunksize = 1  # a limit is an item's own, and so is what becomes of it
+    elif chunksize is not None and buffersize is not None:
         chunksize = min(chunksize, buffersize)
-    lot = Lot(engine, call, is_ordered=is_ordered)
+    lot = Lot(engine, call, is_ordered=is_ordered, terms=terms)
     source = _Source(lot, items, chunksize, buffersize)
     source.pull(buffersize)
     source.flush()  # the first ones, however few

@@ -9,6 +9,7 @@ may submit a task, or wait for a thread that does.
 import logging
 import sys
 import traceback
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,14 @@ def report(level: int, message: str, *args: object, error: BaseException | None 
         _LOGGER.log(level, message, *args, exc_info=error, stacklevel=2)
     except BaseException as failure:  # of a handler, a filter, a stream
         _last_resort(message, args, error, failure)
+
+
+def warn(message: str) -> None:
+    """Give a RuntimeWarning. Never raises: no caller could do anything about it."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    except BaseException:  # warnings are errors here
+        report(logging.WARNING, "%s", message)
 
 
 def _last_resort(

@@ -27,6 +27,7 @@ import contextlib
 import marshal
 import os
 import select
+import time
 from typing import Any, Final
 
 from interpool._inside import channels, loop, outcomes
@@ -66,6 +67,7 @@ class Transport:
             self._results.register(self._results_out, select.POLLIN)
         self._unread = b""
         self._puts = 0
+        self.sent = self.received = 0  # bytes, of tasks and of their outcomes
         _open.add(self)
 
     @property
@@ -91,6 +93,7 @@ class Transport:
     def put(self, item: Item) -> int:
         """Put a task into the queue; return its position, for `is_taken`."""
         channels.put(self._tasks, item)
+        self.sent += len(item) if type(item) is bytes else sum(map(_size, item))
         self._puts += 1
         return self._puts
 
@@ -151,7 +154,9 @@ class Transport:
 
     def read(self) -> list[Frame]:
         """Wait for frames and return all there are, in the order in which they were sent."""
-        data = self._unread + os.read(self._results_out, _READ_SIZE)
+        new = os.read(self._results_out, _READ_SIZE)
+        self.received += len(new)
+        data = self._unread + new
         frames = []
         start, header = 0, channels.HEADER
         while (body := start + header) <= len(data):
@@ -164,6 +169,7 @@ class Transport:
             else:
                 # Put before its notice was written, so it is there: marshalled, or in its parts.
                 item = _interpqueues.get(int.from_bytes(data[body:end], "little"))[0]
+                self.received += _size(item) if type(item) is bytes else sum(map(_size, item))
                 frames.append(_joined(item) if type(item) is tuple else marshal.loads(item))
             start = end
         self._unread = data[start:]
@@ -199,11 +205,36 @@ def _waiting_in(pool: Transport) -> int:
         return 0
 
 
-def item_of(task: int, environment: bytes | None, message: outcomes.Message) -> Item:
-    """Make the item of a task."""
+# Of the tasks behind so many, one in so many is timed.
+_FIRST: Final = 1_024
+_EVERY: Final = 8
+
+
+def item_of(
+    task: int, environment: bytes | None, message: outcomes.Message, *, is_watched: bool = False
+) -> Item:
+    """Make the item of a task.
+
+    Args:
+        task: its number.
+        environment: what the worker is to take over first; None: what it began with.
+        message: what the task asks for.
+        is_watched: whether the worker is to say when it begins.
+    """
     parts, large = message
-    head = marshal.dumps((task, environment, *parts))
+    measured = 0
+    if is_watched:
+        measured = -time.monotonic_ns()
+    elif task < _FIRST or not task % _EVERY:
+        measured = time.monotonic_ns()
+    head = marshal.dumps((task, measured, environment, *parts))
     return (head, *large) if large else head
+
+
+def _size(part: object) -> int:
+    if isinstance(part, memoryview):
+        return part.nbytes
+    return len(part) if isinstance(part, (bytes, str)) else 0
 
 
 def _task_of(item: Item) -> int:

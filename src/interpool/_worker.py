@@ -2,24 +2,30 @@
 
 The interpreter runs its loop in a thread of its own (`loop.Loop`), so that it stays enterable
 from outside; an interpreter whose `__main__` is running refuses a second `exec`. The host thread
-creates it, starts that loop, sleeps until the loop's last frame has been read, and ends it. The
-order matters: an interpreter may end only when its thread is gone, and its thread only when its
-last result has been copied.
+creates it, starts that loop, enters it again when it is given an order (to strike a task, say), and
+ends it when the loop's last frame has been read. The order matters: an interpreter may end only
+when its thread is gone, and its thread only when its last result has been copied.
+
+A host that enters waits for the interpreter's GIL, which a call in C may hold for as long as it
+likes. Nobody waits for a host with an order, therefore, but whoever joins it.
 """
 
 import _interpreters
 import contextlib
 import functools
 import importlib.machinery
+import logging
 import marshal
+import queue
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _inside
+from interpool import _inside, _threads
 from interpool._inside import channels, loop, outcomes
+from interpool._reports import report
 from interpool._spares import SPARES, create
 
 if TYPE_CHECKING:
@@ -41,11 +47,11 @@ if is_spare:  # what the environment was when it was made is not what it is now
     sys.modules["os"].reload_environ()
 del marshal, sys, modules, name, file, code, is_spare
 try:
-    module.start(*settings)
+    module.start(board, *settings)
 finally:
-    del module, settings
+    del module, settings, board
 """
-_JOIN: Final = """__import__("sys").modules["_interpool_loop"].join()"""
+_ORDER: Final = """__import__("sys").modules["_interpool_loop"].{}"""
 
 
 @functools.cache
@@ -92,20 +98,47 @@ class Settings:
     environment: bytes  # `_environment.snapshot`, as it was when the pool was made
     preload: tuple[str, ...]
     initializer: Request | None  # encoded when the pool was made
+    most_tasks: int | None = None  # that a worker may do
 
 
 class Worker:
-    """A worker: its number, its interpreter and the host thread that owns it."""
+    """A worker: its number, its board, its interpreter and the host thread that owns it.
 
-    def __init__(self, number: int, settings: Settings, ends: loop.Ends, report: Report) -> None:
-        """Args: `Transport.worker_ends`, and where to report what becomes of it."""
+    Attributes:
+        number: its number.
+        board: what it does: see `channels.TASK` and those that follow.
+        dismissed: whether a stop was put for it (or for another one: whoever takes it).
+        ready_after: seconds from the start of the host thread until the loop was started.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        settings: Settings,
+        ends: loop.Ends,
+        report: Report,
+        *,
+        is_admitted: bool = True,
+    ) -> None:
+        """Make one.
+
+        Args:
+            number: its number.
+            settings: the pool's.
+            ends: `Transport.worker_ends`.
+            report: where to report what becomes of it.
+            is_admitted: whether it takes tasks at once, and not after `admit`.
+        """
         self.number = number
-        self.dismissed = False  # a stop was put for it (or for another: whoever takes it)
+        self.dismissed = False
+        self.ready_after: float | None = None
+        self.board = memoryview(bytearray(8 * channels.BOARD)).cast("q")
         self._settings = settings
         self._ends = ends
         self._report = report
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._host, name=f"{settings.name_prefix}_{number}")
+        self._is_admitted = is_admitted
+        self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = _threads.make(self._host, f"{settings.name_prefix}_{number}")
 
     def start(self) -> None:
         """Start the host thread, which makes the interpreter.
@@ -120,9 +153,26 @@ class Worker:
         """Whether its thread has been started."""
         return self._thread.ident is not None
 
+    @property
+    def name(self) -> str:
+        """The name of its threads."""
+        return self._thread.name
+
+    def admit(self) -> None:
+        """Let it take tasks, if it was started ahead of its time."""
+        self._orders.put("admit()")
+
+    def strike(self, task: int) -> None:
+        """Have a task interrupted, should this be the worker that runs it, or is about to."""
+        self._orders.put(f"strike({task})")
+
+    def forget(self, task: int) -> None:
+        """Take back a strike: the task has ended."""
+        self._orders.put(f"forget({task})")
+
     def release(self) -> None:
         """Let the host end the interpreter: its loop's last frame has been read."""
-        self._ended.set()
+        self._orders.put(None)
 
     def join(self) -> None:
         """Wait until the host thread is gone, if ever it was."""
@@ -130,12 +180,15 @@ class Worker:
             self._thread.join()
 
     def _host(self) -> None:
-        """Create, wait, end. Whatever happens, `GONE` is the last that is heard of it."""
+        """Create, obey, end. Whatever happens, `GONE` is the last that is heard of it."""
         try:
+            begin = time.monotonic()
             with _bulk_queue() as bulk, _interpreter() as (interpreter, is_spare):
                 self._boot(interpreter, bulk, is_spare=is_spare)
-                self._ended.wait()
-                _interpreters.exec(interpreter, _JOIN)
+                self.ready_after = time.monotonic() - begin
+                while (order := self._orders.get()) is not None:
+                    _enter(interpreter, order)
+                _enter(interpreter, "join()")
         except BaseException as error:
             self._report(self.number, channels.UNSTARTED, outcomes.describe(error, "start"))
         finally:
@@ -143,17 +196,25 @@ class Worker:
 
     def _boot(self, interpreter: int, bulk: int, *, is_spare: bool) -> None:
         settings = self._settings
-        arguments: Any = (  # of `loop.start`
-            *(self.number, bulk, self._ends, self._thread.name),
-            *(settings.environment, settings.preload),
+        arguments: Any = (  # of `loop.start`, behind the board
+            *(self.number, bulk, self._ends, settings.most_tasks, self._is_admitted),
+            *(self._thread.name, settings.environment, settings.preload),
             settings.initializer and settings.initializer.message,
         )
         boot = {
             "modules": _modules(),
             "settings": marshal.dumps(arguments),
             "is_spare": is_spare,
+            "board": self.board,
         }
         failure = _interpreters.exec(interpreter, _BOOT, boot)
         if failure is not None:
             message = f"the worker's own code failed: {failure.formatted}\n{failure.errdisplay}"
             raise RuntimeError(message)
+
+
+def _enter(interpreter: int, order: str) -> None:
+    """Call a function of the loop's module in another thread than the loop's."""
+    failure = _interpreters.exec(interpreter, _ORDER.format(order))
+    if failure is not None:  # no ctypes, no memory; a task that is to stop is then given up
+        report(logging.ERROR, "%s failed in a worker: %s", order, failure.errdisplay)

@@ -15,7 +15,7 @@ first, which would be all of interpool (50 ms).
 import importlib
 from typing import Final
 
-MODULES: Final = ("channels", "surroundings", "values", "outcomes", "loop")
+MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loop")
 
 for _name in MODULES:
     importlib.import_module(f"{__name__}.{_name}")

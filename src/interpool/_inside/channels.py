@@ -14,13 +14,27 @@ if TYPE_CHECKING:
 sys.modules["_interpool_channels"] = sys.modules["interpool._inside.channels"]
 __name__ = "_interpool_channels"
 
-# What a frame says of a task: its value, its failure, the outcomes of a chunk.
-VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH = range(4)
+# What a frame says of a task: its value, its failure, the outcomes of a chunk, that it was struck
+# (`gate`) and has stopped.
+VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH, STRUCK = range(5)
 # What a frame says of a worker, its number standing where a task's would: its loop has begun, it
 # cannot start, its loop died, its loop ended, its interpreter is gone; tasks may be sent, the state
 # has changed; a piece of what is printed or logged there; it waits until what it has put into its
-# bulk queue is taken, for a byte in the descriptor that is the payload.
-BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL = range(4, 13)
+# bulk queue is taken, for a byte in the descriptor that is the payload; a task that is watched
+# begins, and when; a task was struck, and where it was; soon it will have done all it is to do.
+BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL, TAKEN, HIT, RETIRING = range(5, 17)
+
+# A worker's board: numbers of 8 bytes in memory of main's, which one of the two sides writes and
+# the other looks at when it likes. The task that it runs, or did last, 0 when it sleeps, or
+# `PREPARING`; since when it sleeps (`time.monotonic_ns`); how many it has done; whether it is to
+# leave, which main writes; how many run times, and how many times of waiting, were measured:
+# nanoseconds, the last of which follow in two rings.
+TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS = range(6)
+RING = 128
+PREPARING = -1  # it imports what is to be there, or runs its initializer
+FIRST_RUN = 6
+FIRST_WAIT = FIRST_RUN + RING
+BOARD = FIRST_WAIT + RING
 
 # In the task queue: leave the loop. An int, which needs no release in the interpreter it came from.
 STOP = 0

@@ -5,6 +5,9 @@ It guarantees:
 * Every message taken from the task queue is answered with one frame (`outcomes`).
 * The loop sleeps in one place, a read of the doorbell, and no task waits meanwhile: whoever puts
   one rings afterwards, and whoever takes one and leaves others rings before it runs what it took.
+* What it does is on its board (`channels.TASK` and those that follow), for main to look at.
+* It leaves when it takes `STOP`, when it has done as many tasks as it may, or when its board says
+  so; in the latter two cases it takes no task before.
 
 It assumes that the descriptors and queues it is given stay open until its last frame, ``LEFT``, has
 been read.
@@ -15,14 +18,16 @@ import _thread
 import marshal
 import os
 import sys
+import time
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from typing import Any
 
-    from interpool._inside import channels, outcomes, surroundings
+    from interpool._inside import channels, gate, outcomes, surroundings
 else:
     import _interpool_channels as channels
+    import _interpool_gate as gate
     import _interpool_outcomes as outcomes
     import _interpool_surroundings as surroundings
 
@@ -32,26 +37,46 @@ __name__ = "_interpool_loop"
 # Parts of a pickled payload, its context included, that go in one: in more pieces they are large.
 FEW = 2
 
+# Nanoseconds before its last task is done at which a worker says so: what it takes to have another
+# one ready by then.
+NOTICE = 25_000_000
+
 type Ends = tuple[channels.Queues, tuple[int, int, int]]  # see `Transport.worker_ends`
+type Board = Any  # a memoryview of numbers of 8 bytes
+
+_now = time.monotonic_ns
 
 
 class Loop:
-    """One worker: takes messages from the shared queue and answers them until it takes `STOP`."""
+    """One worker: takes messages from the shared queue and answers them until it is to leave."""
 
     def __init__(
         self,
+        board: Board,
         number: int,
         bulk: int,
-        queues: channels.Queues,
-        descriptors: tuple[int, int, int],
+        ends: Ends,
+        most: int | None = None,
     ) -> None:
-        """Args: the worker's number, its bulk queue, and `Transport.worker_ends`."""
+        """Make one.
+
+        Args:
+            board: the worker's.
+            number: the worker's.
+            bulk: its bulk queue.
+            ends: see `Transport.worker_ends`.
+            most: how many tasks it may do; None: any number.
+        """
+        self.board = board
+        self.most = most
         self.number = number
         self.bulk = bulk
-        self.tasks, self.rings, self.starved = queues
-        self.bell, self.bell_in, self.results = descriptors
+        (self.tasks, self.rings, self.starved), (self.bell, self.bell_in, self.results) = ends
         self.ebb: tuple[int, int] | None = None  # a pipe, made when the bulk queue is first full
         self.current: int | None = None  # the task being run, for the frame DIED
+        # When it was submitted (`time.monotonic_ns`; negative if main is to be told when it
+        # begins, 0 if nobody wants to know), and when it began.
+        self.measured = self.began = 0
 
     def send(self, subject: int, kind: int, payload: Any) -> None:
         """Send one frame: in the pipe if it goes there in one piece, else by the bulk queue."""
@@ -87,6 +112,8 @@ class Loop:
     def next_message(self) -> Any:
         """Take the next item of the task queue, sleeping while there is none."""
         while (item := self.take_task()) is None:
+            self.board[channels.SLEEPS_SINCE] = _now()
+            self.board[channels.TASK] = 0
             channels.hear(self.rings, self.bell)
         return item
 
@@ -108,24 +135,57 @@ class Loop:
         return item
 
     def serve(self) -> None:
-        """Answer messages until `STOP`."""
-        while True:
+        """Answer messages until `STOP`, or until it is time to leave."""
+        board, done, most = self.board, 0, self.most
+        since = _now() if most else 0
+        is_retiring = False
+        while not board[channels.LEAVE] and (most is None or done < most):
+            if most is not None and not is_retiring and self.is_near_end(done, most, since):
+                is_retiring = True
+                self.send(self.number, channels.RETIRING, None)
             item = self.next_message()
             if item == channels.STOP:
                 return
             head, *large = (item,) if type(item) is bytes else item
-            self.current, environment, *parts = marshal.loads(head)
+            task, measured, environment, *parts = marshal.loads(head)
+            self.current = board[channels.TASK] = task
             del item, head  # no task's data outlives the task here
             surroundings.adopt(environment)
-            kind, payload = outcomes.outcome_of(parts, large)
+            self.measured, self.began = measured, 0
+            begin = self.note_begin if measured else None
+            kind, payload = outcomes.outcome_of(task, parts, large, begin)
             del parts, large
+            number = payload[3] if kind == channels.EACH else 1
+            if self.began:
+                spent = _now() - self.began
+                self.note_time(channels.RUNS, channels.FIRST_RUN, spent // (number or 1))
+            done += number
             surroundings.flush()  # before the answer: it is read in that order
+            board[channels.DONE] = done
             try:
-                self.send(self.current, kind, payload)
+                self.send(task, kind, payload)
             except (ValueError, MemoryError) as error:  # more than marshal or memory takes
-                self.send(self.current, channels.FAILED, outcomes.describe(error, "result"))
+                self.send(task, channels.FAILED, outcomes.describe(error, "result"))
             del payload
             self.current = None
+
+    def is_near_end(self, done: int, most: int, since: int) -> bool:
+        """Whether, as things go, the last task it may do is soon done."""
+        left = most - done
+        return left <= 1 or (done > 0 and (_now() - since) // done * left < NOTICE)
+
+    def note_begin(self, task: int) -> None:
+        """Take down how long a task has waited, when all is loaded and its function is called."""
+        self.began = now = _now()
+        if self.measured < 0:
+            self.send(self.number, channels.TAKEN, (task, now))
+        self.note_time(channels.WAITS, channels.FIRST_WAIT, now - abs(self.measured))
+
+    def note_time(self, count: int, first: int, nanoseconds: int) -> None:
+        """Write a time into one of the board's rings, which begins there, and count it."""
+        board = self.board
+        board[first + board[count] % channels.RING] = nanoseconds
+        board[count] += 1
 
     def run(
         self,
@@ -140,9 +200,12 @@ class Loop:
         try:
             surroundings.begin(self.number, self.results, name, environment)
             self.send(self.number, channels.BEGUN, None)
+            self.board[channels.TASK] = channels.PREPARING
             failure = prepare(preload, initializer)
+            self.board[channels.TASK] = 0
             surroundings.flush()
             if failure is None:
+                admission.acquire()  # to a place that another worker may still hold
                 self.serve()
             else:
                 self.send(self.number, channels.UNSTARTED, failure)
@@ -167,7 +230,9 @@ def prepare(
             return outcomes.describe(error, "preload")
     if initializer is not None:
         parts, large = initializer
-        kind, payload = outcomes.outcome_of(parts, list(large))
+        kind, payload = outcomes.outcome_of(0, parts, list(large))
+        if kind == channels.STRUCK:
+            return outcomes.describe(gate.Interrupted(), "initializer")
         if (
             kind == channels.FAILED and payload[0] != "result"
         ):  # what an initializer returns is nobody's
@@ -176,26 +241,60 @@ def prepare(
 
 
 _handle = _thread._ThreadHandle()
+_loop: Loop | None = None
+admission = _thread.allocate_lock()
 
 
 def start(
+    board: Board,
     number: int,
     bulk: int,
     ends: Ends,
+    most: int | None,
+    is_admitted: bool,
     name: str,
     environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
 ) -> None:
     """Start the loop in a thread of this interpreter, so that the interpreter can be entered."""
+    global _loop  # noqa: PLW0603 - one interpreter, one loop
     channels.register_queue_errors()
-    loop = Loop(number, bulk, *ends)
+    loop = _loop = Loop(board, number, bulk, ends, most)
+    if not is_admitted:
+        admission.acquire()
 
     def run() -> None:
         _thread.set_name(name)
         loop.run(name, environment, preload, initializer)
 
     _thread.start_joinable_thread(run, handle=_handle, daemon=False)
+
+
+# --- Called in the host's thread, while the loop goes on -----------------------------------------
+
+
+def admit() -> None:
+    """Let a worker that was started ahead of its time take tasks."""
+    admission.release()
+
+
+def strike(task: int) -> None:
+    """Interrupt a task if this worker runs it, and tell main where it was."""
+    places = gate.strike(task)
+    if places is None or _loop is None:
+        return
+    while len(frame := marshal.dumps((_loop.number, channels.HIT, (task, places)))) > _FRAME:
+        del places[len(places) // 2 :]  # where it is tells more than where it came from
+    channels.write(_loop.results, channels.with_length(frame))
+
+
+_FRAME = channels.ATOMIC_WRITE - channels.HEADER
+
+
+def forget(task: int) -> None:
+    """A task that was not struck here has ended."""
+    gate.forget(task)
 
 
 def join() -> None:

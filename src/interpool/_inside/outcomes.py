@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from interpool._inside import channels, values
+    from interpool._inside import channels, gate, values
 else:
     import _interpool_channels as channels
+    import _interpool_gate as gate
     import _interpool_values as values
 
 sys.modules["_interpool_outcomes"] = sys.modules["interpool._inside.outcomes"]
@@ -293,15 +294,35 @@ del _coroutine
 
 
 def call(
-    function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]
+    task: int,
+    function: Callable[..., Any],
+    args: Iterable[Any],
+    kwargs: Mapping[str, Any],
+    begin: Callable[[int], None] | None = None,
 ) -> tuple[int, Any]:
     """Run one task; return `(kind, payload)` of its outcome, whatever it does."""
+    if begin is not None:
+        begin(task)
+    failure = None
     try:
-        value = function(*args, **kwargs)
-        if type(value) is _Coroutine:
-            value = _finish(value)
-    except BaseException as error:
-        return channels.FAILED, describe(error, "run")
+        try:
+            gate.open_gate(task)
+            value = function(*args, **kwargs)
+            if type(value) is _Coroutine:
+                value = _finish(value)
+        except gate.Interrupted:
+            raise
+        except BaseException as error:
+            failure = error
+        gate.close_gate(task)
+    except gate.Interrupted:  # once at the most, and never behind the line before
+        del failure
+        return channels.STRUCK, gate.struck_at
+    if failure is not None:
+        try:
+            return channels.FAILED, describe(failure, "run")
+        finally:
+            del failure
     try:
         return encode_value(value)
     except BaseException as error:
@@ -309,12 +330,16 @@ def call(
 
 
 def call_each(
+    task: int,
     function: Callable[..., Any],
     items: Iterable[Any],
     budget: int,
+    begin: Callable[[int], None] | None = None,
     load: Callable[[Any], tuple[Any, ...]] | None = None,
 ) -> tuple[int, Any]:
     """Run some calls; return the outcome of each. One that fails does not stop the others.
+
+    A strike stops all of them, and nothing is said of those that were done.
 
     The payload is `(kind, values, failures, done, nanoseconds)`: `failures` maps an item's index to
     its description, and `values` holds None in its place; `done` is how many were begun before the
@@ -322,28 +347,21 @@ def call_each(
     """
     found: list[Any] = []
     failures: dict[int, Description] = {}
-    begin = _now()
-    end = begin + budget if budget else _NEVER
-    stage = "run"
-    for args in items:
-        try:
-            if load is not None:
-                stage = "argument"
-                args = load(args)  # noqa: PLW2901 - the same, loaded
-                stage = "run"
-            value = function(*args)
-            if type(value) is _Coroutine:
-                value = _finish(value)
-        except BaseException as error:
-            failures[len(found)] = (
-                describe(error, stage) if stage == "run" else _unloaded_item(error, args)
-            )
-            stage = "run"
-            value = None
-        found.append(value)
-        if _now() > end:
-            break
-    measured = len(found), _now() - begin
+    if begin is not None:
+        begin(task)
+    since = _now()
+    try:
+        gate.open_gate(task)
+        _run_each(
+            task, function, items, since + budget if budget else _NEVER, load, found, failures
+        )
+        is_struck = task not in gate.armed
+        gate.close_gate(task)
+    except gate.Interrupted:
+        is_struck = True
+    if is_struck:
+        return channels.STRUCK, gate.struck_at
+    measured = len(found), _now() - since
     del items
     try:
         kind, payload = encode_values(found)
@@ -362,6 +380,40 @@ def call_each(
     return channels.EACH, (kind, payload, failures, *measured)
 
 
+def _run_each(
+    task: int,
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    end: int,
+    load: Callable[[Any], tuple[Any, ...]] | None,
+    found: list[Any],
+    failures: dict[int, Description],
+) -> None:
+    """Run calls until the end, which is a time, or until the task is struck."""
+    armed = gate.armed
+    stage = "run"
+    for args in items:
+        try:
+            if load is not None:
+                stage = "argument"
+                args = load(args)  # noqa: PLW2901 - the same, loaded
+                stage = "run"
+            value = function(*args)
+            if type(value) is _Coroutine:
+                value = _finish(value)
+        except gate.Interrupted:
+            raise
+        except BaseException as error:
+            failures[len(found)] = (
+                describe(error, stage) if stage == "run" else _unloaded_item(error, args)
+            )
+            stage = "run"
+            value = None
+        found.append(value)
+        if _now() > end or task not in armed:
+            return
+
+
 def _unloaded_item(error: BaseException, packed: tuple[Any, Any]) -> Description:
     context, data = packed
     context = context or values.NO_CONTEXT
@@ -376,8 +428,20 @@ def _arguments(packed: tuple[Any, Any]) -> tuple[Any, ...]:
     return loaded
 
 
-def outcome_of(parts: Sequence[Any], large: list[Any]) -> tuple[int, Any]:
-    """Do what a message asks; return `(kind, payload)` of the answer."""
+def outcome_of(
+    task: int,
+    parts: Sequence[Any],
+    large: list[Any],
+    begin: Callable[[int], None] | None = None,
+) -> tuple[int, Any]:
+    """Do what a task's message asks; return `(kind, payload)` of the answer.
+
+    Args:
+        task: its number.
+        parts: of the message.
+        large: of the message.
+        begin: called with the number when all is loaded, and the function about to be called.
+    """
     stage = "function"
     try:
         key, form, kind, payload, *more = parts
@@ -395,13 +459,13 @@ def outcome_of(parts: Sequence[Any], large: list[Any]) -> tuple[int, Any]:
         places = "arguments_of_each" if kind == EACH_PICKLED else "arguments"
         return channels.FAILED, _unloaded(error, stage, context, payload, places)
     if kind == EACH_PACKED:
-        return call_each(function, payload, budget, load=_arguments)
+        return call_each(task, function, payload, budget, begin, _arguments)
     if kind in {EACH_PLAIN, EACH_PICKLED}:
-        return call_each(function, payload, budget)
+        return call_each(task, function, payload, budget, begin)
     args, kwargs = payload
     if large:
         args = list(args)
         for place, value in zip(apart, large, strict=True):
             (kwargs if isinstance(place, str) else args)[place] = value
         del large, value
-    return call(function, args, kwargs)
+    return call(task, function, args, kwargs, begin)

@@ -1,0 +1,141 @@
+"""Where a running task can be struck from outside, and nothing else can.
+
+An interrupt is an exception that CPython raises in a thread when it next looks (PyThreadState_
+SetAsyncExc, which works only from the same interpreter): soon, but nobody knows where. So it is set
+only while the gate of that very task is open, and whoever closes the gate takes back what has not
+landed yet. It guarantees:
+
+* An interrupt meant for one task never lands in another one, nor in the worker between them. The
+  gate is one entry of `armed`; whoever takes it out decides: the loop, that no strike comes any
+  more; or a strike, which sets the exception before anybody else can run (see `strike`).
+* A task is struck once. So whatever catches `Interrupted` outside the task needs no guard.
+* A strike that comes before the task has begun keeps it from beginning.
+
+The loop's thread opens and closes; strikes come from the worker's host thread, which enters this
+interpreter for them.
+"""
+
+import _thread
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+sys.modules["_interpool_gate"] = sys.modules["interpool._inside.gate"]
+__name__ = "_interpool_gate"
+
+type Place = tuple[str, int, str]
+"""File, line and function of a frame."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised in a task that is to stop.
+
+    A KeyboardInterrupt, for that is what everybody's code knows how to be stopped by: neither
+    `except Exception` nor asyncio's event loop keeps it to itself.
+    """
+
+    def __reduce__(self) -> Any:
+        """Outside the worker it is nobody's class."""
+        return KeyboardInterrupt, self.args
+
+
+# Of the one task whose gate is open, and which has not been struck: its number, and its thread.
+armed: dict[int, int] = {}
+# Tasks that are not to begin: a strike did not find them.
+_condemned: set[int] = set()
+# Where the task was that was struck last.
+struck_at: list[Place] = []
+# PyThreadState_SetAsyncExc, from the first strike on, and what stands for no exception there.
+_set_exception: Callable[[int, Any], int] | None = None
+_nothing: Any = None
+
+
+def open_gate(task: int) -> None:
+    """Let a task be struck from now on.
+
+    Raises:
+        Interrupted: if it was, before.
+    """
+    armed[task] = _thread.get_ident()
+    # Armed first, looked afterwards; a strike does it the other way round, so one sees the other.
+    if _condemned and task in _condemned and armed.pop(task, None) is not None:
+        raise Interrupted
+
+
+def close_gate(task: int) -> None:
+    """Let a task be struck no more.
+
+    Raises:
+        Interrupted: if it lands in here.
+    """
+    if armed.pop(task, None) is None:
+        _take_back()
+    if _condemned:
+        _condemned.discard(task)
+
+
+def _take_back() -> None:
+    """Drop the exception that a strike has set, unless it has landed."""
+    if _set_exception is not None:
+        _set_exception(_thread.get_ident(), _nothing)
+
+
+def strike(task: int) -> list[Place] | None:
+    """Interrupt a task, or keep it from beginning; return where it was, None if nowhere here.
+
+    Called in another thread of this interpreter than the task's.
+    """
+    # That thread may hold the GIL all the time: with the usual interval, each of the many times
+    # that importing lets go of it would cost 5 ms.
+    global struck_at  # noqa: PLW0603 - the state of this module
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        set_exception = _prepare()
+        _condemned.add(task)
+        thread = armed.get(task)
+        if thread is None:
+            return None
+        # Known to the loop before it can know that it was struck.
+        places = struck_at = _places_of(sys._current_frames().get(thread))
+        # All of this is one call from one function in C to the next: the entry is taken out and the
+        # exception set with no bytecode, and so no other thread of this interpreter, in between.
+        taken = filter(None, map(armed.pop, (task,), (None,), strict=False))
+        if not sum(map(set_exception, taken, (Interrupted,), strict=False)):
+            return None  # it has ended meanwhile
+        _condemned.discard(task)
+        return places
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def forget(task: int) -> None:
+    """A task that a strike did not find has ended elsewhere."""
+    _condemned.discard(task)
+
+
+def _prepare() -> Callable[[int, Any], int]:
+    global _set_exception, _nothing  # noqa: PLW0603 - made when first needed: ctypes costs 4 ms
+    if _set_exception is None:
+        import ctypes
+
+        function: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        function.argtypes = ctypes.c_ulong, ctypes.py_object
+        function.restype = ctypes.c_int
+        _nothing = ctypes.py_object()
+        _set_exception = function
+    return _set_exception
+
+
+def _places_of(frame: Any) -> list[Place]:
+    """Where a thread is, the innermost frame first, without this package's."""
+    places: list[Place] = []
+    while frame is not None:
+        if not str(frame.f_globals.get("__name__")).startswith("_interpool_"):
+            code = frame.f_code
+            places.append((code.co_filename, frame.f_lineno or 0, code.co_qualname))
+        frame = frame.f_back
+    return places

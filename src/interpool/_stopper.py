@@ -1,0 +1,171 @@
+"""Stopping tasks that run: on a user's word, when their time is up, or all of them at once.
+
+What it guarantees:
+
+* A task that is to stop ends with its `Stop`, whatever its worker answers, and no later than its
+  grace is over: then its worker is given up, and another one may take the place.
+* An interrupt reaches that task only (`_inside.gate`), wherever it is: the worker whose board says
+  that it runs it is told, or, if none does, all are: it has been taken, and one of them is about to
+  begin it. Those that did not run it forget it when it has ended.
+* Nobody waits for a worker here. What enters an interpreter is its host thread, on an order.
+
+The engine's lock covers all of it; the timekeeper's actions take it themselves.
+"""
+
+import functools
+import time
+from typing import TYPE_CHECKING
+
+from interpool import _exit
+from interpool._inside import channels
+from interpool._stops import Reason, Stop
+
+if TYPE_CHECKING:
+    from interpool._engine import Engine
+    from interpool._inside.gate import Place
+    from interpool._task import Task
+    from interpool._worker import Worker
+
+
+class Stopper:
+    """What stops tasks of one engine.
+
+    Attributes:
+        stopping: tasks that are to stop and have not answered, with the workers that were told.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.stopping: dict[int, tuple[Task, list[Worker]]] = {}
+
+    def stop(self, task: Task, stop: Stop, worker: Worker | None = None) -> None:
+        """Stop a task that was taken. The lock is held.
+
+        Args:
+            task: the task.
+            stop: why, and how long it has.
+            worker: the one that runs it, if that is known.
+        """
+        number = task._task
+        due = time.monotonic() + stop.grace
+        if (earlier := task._stop) is not None:
+            if stop.grace >= earlier.grace:
+                return  # it is being stopped, and has no more time than this
+            earlier.grace = stop.grace
+        else:
+            _exit.watch()
+            task._stop = stop
+            worker = worker or self._engine.staff.of_task(number)
+            told = [*self._engine.staff.workers.values()] if worker is None else [worker]
+            self.stopping[number] = task, told
+            for it in told:
+                it.strike(number)
+        give_up = functools.partial(self._give_up, number)
+        self._engine.timekeeper.set((self, number), due, give_up)
+
+    def stop_all(self, grace: float) -> None:
+        """Stop every task that was taken, and every initializer. The lock is held."""
+        engine = self._engine
+        for task in list(engine.tasks.in_flight.values()):
+            self.stop(task, Stop(Reason.TERMINATE, grace))
+        staff = engine.staff
+        for worker in (*staff.workers.values(), *staff.standby.values()):
+            if staff.is_new(worker.number) or worker.board[channels.TASK] == channels.PREPARING:
+                worker.strike(0)  # the number of an initializer
+        self.give_up_rest(grace)
+
+    def give_up_rest(self, grace: float) -> None:
+        """Give up, so many seconds later, the workers that still work then. The lock is held."""
+        self._engine.timekeeper.set(self, time.monotonic() + grace, self._give_up_rest)
+
+    def note_taken(self, number: int, task: int, began: int) -> None:
+        """A worker has begun a task that may not run for ever. The lock is held."""
+        found = self._engine.tasks.in_flight.get(task)
+        if found is None or found._terms.timeout is None:
+            return
+        due = began / 1e9 + found._terms.timeout
+        expire = functools.partial(self._expire, number, task)
+        # A worker runs one task at a time: what was due for its last one is of no use any more.
+        self._engine.timekeeper.set((self, "worker", number), due, expire)
+
+    def note_hit(self, task: int, places: list[Place]) -> None:
+        """A task was struck, and was there. The lock is held."""
+        if (found := self.stopping.get(task)) is not None:
+            stop = found[0]._stop
+            if stop is not None and not stop.places:
+                stop.places = places
+
+    def note_answered(self, number: int | None) -> None:
+        """A task has ended, or its worker was given up. The lock is held."""
+        if number is None or (found := self.stopping.pop(number, None)) is None:
+            return
+        self._engine.timekeeper.drop((self, number))
+        _, told = found
+        if len(told) > 1:
+            for worker in told:
+                worker.forget(number)
+
+    # --- called by the timekeeper ----------------------------------------------------------------
+
+    def _expire(self, number: int, task: int) -> None:
+        """A task has run for as long as it may."""
+        engine = self._engine
+        with engine.lock:
+            found = engine.tasks.in_flight.get(task)
+            if found is None or found._stop is not None:
+                return
+            limit = found._terms.timeout or 0.0
+            self.stop(found, Stop(Reason.TIMEOUT, limit=limit), engine.staff.workers.get(number))
+
+    def _give_up(self, number: int) -> None:
+        """A task has not stopped in time: end its future, and give up its worker."""
+        engine = self._engine
+        warning = None
+        with engine.lock:
+            task = engine.tasks.in_flight.get(number)
+            if task is None or task._stop is None:
+                return
+            worker = engine.staff.of_task(number)
+            if worker is not None:
+                warning = self._abandon(worker, task)
+            # Without one it was taken, and has not begun, and will not: it is condemned there.
+        engine.report(number, channels.STRUCK)
+        if warning:
+            engine.warn(warning)
+
+    def _give_up_rest(self) -> None:
+        """The time is up of a pool that is to end at once."""
+        engine = self._engine
+        staff = engine.staff
+        warnings = []
+        ended = []
+        with engine.lock:
+            for worker in (*staff.workers.values(), *staff.standby.values()):
+                number = worker.board[channels.TASK]
+                task = engine.tasks.in_flight.get(number)
+                if task is not None:
+                    warnings.append(self._abandon(worker, task))
+                elif staff.is_new(worker.number) or number:
+                    staff.abandon(worker)
+                    if number == channels.PREPARING:
+                        warnings.append(
+                            f"The initializer of the worker {worker.name} did not stop, so the "
+                            "worker was abandoned"
+                        )
+            ended = [*engine.tasks.in_flight]
+        for number in ended:
+            engine.report(number, channels.STRUCK)
+        engine.report(0, channels.WAKE)
+        for warning in warnings:
+            engine.warn(warning)
+
+    def _abandon(self, worker: Worker, task: Task) -> str:
+        self._engine.staff.abandon(worker)
+        stop = task._stop or Stop(Reason.TERMINATE)
+        task._stop = stop
+        stop.abandoned = worker.name
+        return (
+            f"{task._name} did not stop within {stop.grace:g} s, so its worker {worker.name} was "
+            "abandoned: it goes on until the task returns, and is replaced meanwhile. A call that "
+            "stays in C code cannot be interrupted"
+        )

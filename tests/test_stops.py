@@ -1,0 +1,600 @@
+"""Tasks that are stopped: by `interrupt`, by their timeout, with their pool; and what cannot be."""
+
+import _thread
+import concurrent.futures
+import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import pickle
+import random
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+
+from interpool import InterpreterPoolExecutor, TaskInterrupted, TaskTimeout
+from interpool._inside import gate as gates
+from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
+
+PROMPT = 0.05  # seconds within which a busy loop stops on a machine that does nothing else
+
+
+@pytest.fixture
+def pool() -> Iterator[InterpreterPoolExecutor]:
+    with InterpreterPoolExecutor(2) as made:
+        yield made
+
+
+def spin(entry: int) -> None:
+    import os
+
+    os.write(entry, b".")
+    while True:
+        pass
+
+
+def spin_and_clean_up(entry: int, exit_: int) -> None:
+    import os
+
+    try:
+        os.write(entry, b".")
+        while True:
+            pass
+    finally:
+        os.write(exit_, b".")
+
+
+def swallow(entry: int, fd: int) -> str:
+    """Catch the first exception, whatever it is, and wait for a byte."""
+    import os
+
+    try:
+        os.write(entry, b".")
+        while True:
+            pass
+    except BaseException:
+        os.write(entry, b".")
+        os.read(fd, 1)
+    return "went on"
+
+
+def fail_when_stopped(entry: int) -> None:
+    import os
+
+    os.write(entry, b".")
+    try:
+        while True:
+            pass
+    except BaseException:
+        raise LookupError("in the midst of it") from None
+
+
+async def spin_in_a_loop(entry: int) -> None:
+    import asyncio
+    import os
+
+    os.write(entry, b".")
+    while True:  # noqa: ASYNC110 - it is to be busy
+        await asyncio.sleep(0)
+
+
+# --- interrupt -----------------------------------------------------------------------------------
+
+
+def test_a_busy_task_is_interrupted_and_its_worker_serves_the_next(arrivals: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.submit(spin, arrivals.entry)
+        arrivals.wait()
+        assert future.interrupt()
+        with pytest.raises(TaskInterrupted, match=r"spin was interrupted\. It was here:") as caught:
+            future.result(PATIENCE)
+        assert caught.value.function == "spin"
+        assert "in spin" in caught.value.stack
+        assert not caught.value.abandoned
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        workers = pool.statistics().workers
+    assert (workers.started, workers.given_up) == (1, 0)
+
+
+def test_finally_runs_in_the_interrupted_task(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    future = pool.submit(spin_and_clean_up, arrivals.entry, gate.entry)
+    arrivals.wait()
+    assert future.interrupt()
+    with pytest.raises(TaskInterrupted):
+        future.result(PATIENCE)
+    gate.wait()
+
+
+def test_a_coroutine_is_interrupted_in_its_event_loop(
+    pool: InterpreterPoolExecutor, arrivals: Gate
+) -> None:
+    future = pool.submit(spin_in_a_loop, arrivals.entry)
+    arrivals.wait()
+    assert future.interrupt()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    assert pool.statistics().workers.given_up == 0
+
+
+def test_a_task_that_has_not_begun_never_does(arrivals: Gate, gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        first = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        waiting = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 2)
+        called = threading.Event()
+        waiting.add_done_callback(lambda _: called.set())
+        assert waiting.interrupt()
+        with pytest.raises(TaskInterrupted, match="before it began"):
+            waiting.result(PATIENCE)
+        assert not waiting.cancelled()
+        assert not waiting.cancel()
+        assert called.wait(PATIENCE)
+        gate.open()
+        assert first.result(PATIENCE) == 1
+
+
+def test_a_task_that_has_ended_is_not_interrupted(pool: InterpreterPoolExecutor) -> None:
+    future = pool.submit(add, 1, 2)
+    assert future.result(PATIENCE) == 3
+    assert not future.interrupt()
+    failed = pool.submit(divide, 1, 0)
+    assert isinstance(failed.exception(PATIENCE), ZeroDivisionError)
+    assert not failed.interrupt()
+    assert future.result() == 3
+
+
+def test_a_cancelled_task_is_not_interrupted(arrivals: Gate, gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        waiting = pool.submit(add, 1, 2)
+        assert waiting.cancel()
+        assert not waiting.interrupt()
+        assert waiting.cancelled()
+        gate.open()
+
+
+def test_a_task_that_raises_while_it_stops_names_both(
+    pool: InterpreterPoolExecutor, arrivals: Gate
+) -> None:
+    future = pool.submit(fail_when_stopped, arrivals.entry)
+    arrivals.wait()
+    assert future.interrupt()
+    with pytest.raises(TaskInterrupted) as caught:
+        future.result(PATIENCE)
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+def test_a_task_that_returns_all_the_same_is_interrupted(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    future = pool.submit(swallow, arrivals.entry, gate.exit)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)
+    arrivals.wait()  # it has caught the exception
+    gate.open()
+    with pytest.raises(TaskInterrupted):
+        future.result(PATIENCE)
+    assert pool.statistics().workers.given_up == 0
+
+
+def test_twice_is_once(pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate) -> None:
+    future = pool.submit(swallow, arrivals.entry, gate.exit)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)  # still the same end
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+
+
+def test_a_grace_that_makes_no_sense_is_refused(pool: InterpreterPoolExecutor) -> None:
+    future = pool.submit(add, 1, 2)
+    with pytest.raises(ValueError, match="grace must not be negative"):
+        future.interrupt(grace=-1)
+    with pytest.raises(TypeError, match="grace must be a number"):
+        future.interrupt(grace="long")  # type: ignore[arg-type]
+
+
+def test_a_callback_may_interrupt_another_task(
+    pool: InterpreterPoolExecutor, arrivals: Gate
+) -> None:
+    running = pool.submit(spin, arrivals.entry)
+    arrivals.wait()
+    pool.submit(add, 1, 2).add_done_callback(lambda _: running.interrupt())
+    assert isinstance(running.exception(PATIENCE), TaskInterrupted)
+
+
+def test_ten_thousand_random_interrupts_hit_nobody_else() -> None:
+    """Whoever was interrupted ends so; whoever was not has its own result; no worker is lost."""
+
+    def spin_for(number: int, loops: int) -> int:
+        for _ in range(loops):
+            pass
+        return number
+
+    draw = random.Random(4)
+    with InterpreterPoolExecutor(2) as pool:
+        pending: list[tuple[int, concurrent.futures.Future[int], bool]] = []
+        interrupts = 0
+        number = 0
+        while interrupts < 10_000:
+            number += 1
+            future = pool.submit(spin_for, number, draw.randrange(3_000))
+            for _ in range(draw.randrange(600)):
+                pass
+            is_stopped = draw.random() < 0.8 and future.interrupt(grace=PATIENCE)
+            interrupts += is_stopped
+            pending.append((number, future, is_stopped))
+            while len(pending) > 50:
+                check(*pending.pop(0))
+        for each in pending:
+            check(*each)
+        statistics = pool.statistics()
+    assert statistics.workers.given_up == 0
+    assert statistics.tasks.interrupted == interrupts
+
+
+def check(number: int, future: concurrent.futures.Future[int], is_stopped: bool) -> None:
+    if is_stopped:
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    else:
+        assert future.result(PATIENCE) == number
+
+
+# --- the gate: which interleaving there is -------------------------------------------------------
+
+
+class Victim:
+    """A thread that runs a task behind the gate, in this interpreter."""
+
+    def __init__(self, task: int, body: Callable[[], object]) -> None:
+        self.raised: list[type[BaseException]] = []
+        self._task = task
+        self._body = body
+        self.begun, self.after = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            gates.open_gate(self._task)
+            self.begun.set()
+            self._body()
+            gates.close_gate(self._task)
+        except gates.Interrupted as error:
+            self.raised.append(type(error))
+        self.after.wait(PATIENCE)
+        for _ in range(1_000):  # where a late one would land
+            pass
+
+
+def test_a_strike_before_the_gate_opens_keeps_the_task_from_beginning() -> None:
+    assert gates.strike(11) is None
+    with pytest.raises(gates.Interrupted):
+        gates.open_gate(11)
+    gates.forget(11)
+    gates.open_gate(11)
+    gates.close_gate(11)
+
+
+def test_a_strike_behind_the_gate_lands_nowhere() -> None:
+    gates.open_gate(12)
+    gates.close_gate(12)
+    assert gates.strike(12) is None
+    for _ in range(1_000):
+        pass
+    gates.forget(12)
+
+
+def test_a_strike_at_another_task_passes_by() -> None:
+    release = _thread.allocate_lock()
+    release.acquire()
+    victim = Victim(13, release.acquire)
+    assert victim.begun.wait(PATIENCE)
+    assert gates.strike(14) is None
+    release.release()
+    victim.after.set()
+    victim.thread.join(PATIENCE)
+    assert victim.raised == []
+    gates.forget(14)
+
+
+def test_a_strike_lands_when_a_call_in_c_returns() -> None:
+    release = _thread.allocate_lock()
+    release.acquire()
+    victim = Victim(15, release.acquire)
+    assert victim.begun.wait(PATIENCE)
+    assert gates.strike(15) is not None
+    assert gates.strike(15) is None  # it can be struck once
+    gates.forget(15)
+    release.release()
+    victim.after.set()
+    victim.thread.join(PATIENCE)
+    assert victim.raised == [gates.Interrupted]
+
+
+def test_whoever_closes_the_gate_takes_back_what_has_not_landed() -> None:
+    """The exception is set and taken back in calls of C, between which nothing can be raised."""
+    gates.strike(16)  # makes what sets exceptions
+    gates.forget(16)
+    set_exception, nothing = gates._set_exception, gates._nothing
+    assert set_exception is not None
+    this = threading.get_ident()
+    assert [*map(set_exception, (this, this), (gates.Interrupted, nothing), strict=True)] == [1, 1]
+    for _ in range(1_000):
+        pass
+
+
+# --- what does not stop --------------------------------------------------------------------------
+
+
+def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        following = pool.submit(add, 1, 2)
+        assert stuck.interrupt(grace=0.01)
+        with pytest.raises(TaskInterrupted, match=r"did not stop within 0\.01 s") as caught:
+            stuck.result(PATIENCE)
+        assert caught.value.abandoned.startswith("InterpreterPoolExecutor-")
+        assert "os.read(fd, 1)" in caught.value.stack
+        assert following.result(PATIENCE) == 3
+        workers = pool.statistics().workers
+        assert (workers.abandoned, workers.given_up, workers.started) == (1, 1, 2)
+        assert "1 abandoned" in repr(pool)
+        gate.open()  # it comes back, and goes
+    assert [str(it.message) for it in recwarn if "was abandoned" in str(it.message)]
+
+
+def test_shutdown_does_not_wait_for_what_was_left_behind(arrivals: Gate, gate: Gate) -> None:
+    pool = InterpreterPoolExecutor(1)
+    stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+    arrivals.wait()
+    with warnings.catch_warnings(record=True):
+        stuck.interrupt(grace=0)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    gate.open()  # what is left ends by itself, and the test's end sees to it that nothing is left
+
+
+def test_an_abandoned_worker_takes_no_task_when_it_comes_back(arrivals: Gate, gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, "late")
+        arrivals.wait()
+        stuck.interrupt(grace=0)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+        assert [pool.submit(identity, n).result(PATIENCE) for n in range(20)] == [*range(20)]
+        assert isinstance(stuck.exception(), TaskInterrupted)
+
+
+# --- timeouts ------------------------------------------------------------------------------------
+
+
+def test_a_task_that_runs_for_too_long_is_stopped(arrivals: Gate) -> None:
+    with InterpreterPoolExecutor(1, timeout=0.05) as pool:
+        future = pool.submit(spin, arrivals.entry)
+        with pytest.raises(TaskTimeout, match=r"its timeout of 0\.05 s") as e:
+            future.result(PATIENCE)
+        assert (e.value.limit, e.value.function) == (0.05, "spin")
+        assert "in spin" in e.value.stack
+        assert isinstance(e.value, TimeoutError)
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        tasks = pool.statistics().tasks
+    assert (tasks.timed_out, tasks.done, tasks.interrupted) == (1, 1, 0)
+
+
+def test_waiting_does_not_count(arrivals: Gate, gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        running = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        waiting = pool.options(timeout=0.05).submit(add, 1, 2)
+        with pytest.raises(TimeoutError):
+            running.result(0.2)  # four times as long as the other may run
+        gate.open()
+        assert waiting.result(PATIENCE) == 3
+
+
+def test_a_map_has_a_limit_for_each_item(arrivals: Gate) -> None:
+    def spin_if(n: int) -> int:
+        while n == 3:
+            pass
+        return n
+
+    with InterpreterPoolExecutor(2, timeout=0.1) as pool:
+        results = pool.map(spin_if, range(6), chunksize=6)
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(TaskTimeout):
+            next(results)
+        assert sorted(pool.map_unordered(spin_if, (1, 2))) == [1, 2]
+
+
+def test_options_are_of_their_calls(pool: InterpreterPoolExecutor, arrivals: Gate) -> None:
+    view = pool.options(timeout=0.05)
+    limited = view.submit(spin, arrivals.entry)
+    unlimited = view.options(timeout=None).submit(spin, arrivals.entry)
+    assert isinstance(limited.exception(PATIENCE), TaskTimeout)
+    assert unlimited.running()
+    unlimited.interrupt()
+    assert list(view.map(add, range(3), range(3))) == [0, 2, 4]
+    assert sorted(view.map_unordered(identity, range(3))) == [0, 1, 2]
+    assert "timeout=0.05" in repr(view)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"timeout": 0}, ValueError, "timeout must be greater than 0"),
+        ({"timeout": -1.5}, ValueError, "timeout must be greater than 0"),
+        ({"timeout": float("nan")}, ValueError, "timeout must be greater than 0"),
+        ({"timeout": "1"}, TypeError, "timeout must be a number"),
+        ({"retries": -1}, ValueError, "retries must not be negative"),
+        ({"retries": 1.5}, TypeError, "retries must be an integer or a Retry"),
+        ({"lane": "fast"}, ValueError, "lane must be one of"),
+        ({"lane": "thread"}, NotImplementedError, "not available yet"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    pool: InterpreterPoolExecutor, options: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        pool.options(**options)
+
+
+@pytest.mark.parametrize("kind", [TaskTimeout, TaskInterrupted])
+def test_the_errors_pickle(kind: type[TaskInterrupted]) -> None:
+    error = kind("a message", function="f", stack="s", abandoned="w")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (kind, "a message", vars(error))
+
+
+# --- all at once ---------------------------------------------------------------------------------
+
+
+def test_terminate_stops_what_runs_and_cancels_what_waits(arrivals: Gate) -> None:
+    pool = InterpreterPoolExecutor(2)
+    futures = [pool.submit(spin, arrivals.entry) for _ in range(5)]
+    arrivals.wait(2)
+    pool.terminate_workers()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(add, 1, 2)
+    ended = [_end_of(future) for future in futures]
+    assert sorted(ended) == ["CancelledError"] * 3 + ["TaskInterrupted"] * 2
+    pool.terminate_workers()
+    pool.shutdown()
+
+
+def _end_of(future: concurrent.futures.Future[Any]) -> str:
+    try:
+        return type(future.exception(PATIENCE)).__name__
+    except CancelledError as error:
+        return type(error).__name__
+
+
+def test_terminate_ends_a_map(arrivals: Gate) -> None:
+    pool = InterpreterPoolExecutor(2)
+    results = pool.map(spin, [arrivals.entry] * 100)
+    arrivals.wait(2)
+    pool.terminate_workers()
+    with pytest.raises((TaskInterrupted, CancelledError)):
+        next(results)
+    pool.shutdown()
+
+
+def test_terminate_in_an_initializer(arrivals: Gate) -> None:
+    pool = InterpreterPoolExecutor(1, initializer=spin, initargs=(arrivals.entry,))
+    future = pool.submit(add, 1, 2)
+    arrivals.wait()
+    pool.terminate_workers()
+    assert future.cancelled()
+    pool.shutdown()
+
+
+def test_terminate_an_initializer_that_stays_in_c(arrivals: Gate, gate: Gate) -> None:
+    pool = InterpreterPoolExecutor(
+        1, initializer=arrive_and_pass, initargs=(arrivals.entry, gate.exit, 1)
+    )
+    future = pool.submit(add, 1, 2)
+    arrivals.wait()
+    with warnings.catch_warnings(record=True):
+        pool.terminate_workers()
+        assert future.cancelled()
+        pool.shutdown()
+    gate.open()
+
+
+def test_terminate_a_pool_that_starts() -> None:
+    for _ in range(5):
+        pool = InterpreterPoolExecutor(2)
+        future = pool.submit(add, 1, 2)
+        pool.terminate_workers()
+        pool.shutdown()
+        assert future.cancelled() or future.done()
+
+
+def test_terminate_from_a_callback(arrivals: Gate) -> None:
+    pool = InterpreterPoolExecutor(2)
+    running = pool.submit(spin, arrivals.entry)
+    arrivals.wait()
+    pool.submit(add, 1, 2).add_done_callback(lambda _: pool.terminate_workers())
+    assert isinstance(running.exception(PATIENCE), TaskInterrupted)
+    pool.shutdown()
+
+
+def test_terminate_from_several_threads(arrivals: Gate) -> None:
+    pool = InterpreterPoolExecutor(2)
+    running = pool.submit(spin, arrivals.entry)
+    arrivals.wait()
+    threads = [threading.Thread(target=pool.terminate_workers) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert isinstance(running.exception(PATIENCE), TaskInterrupted)
+    pool.shutdown()
+
+
+def test_a_terminated_pool_that_was_never_used() -> None:
+    pool = InterpreterPoolExecutor(2)
+    pool.terminate_workers()
+    pool.shutdown()
+    with pytest.raises(RuntimeError):
+        pool.submit(add, 1, 2)
+
+
+def test_interrupts_and_results_of_many_threads(pool: InterpreterPoolExecutor) -> None:
+    ended: list[str] = []
+
+    def use() -> None:
+        for n in range(50):
+            future = pool.submit(pass_soon, n)
+            if n % 2:
+                future.interrupt(grace=PATIENCE)
+            ended.append(_end_of(future))
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(ended) == 200
+    assert set(ended) <= {"NoneType", "TaskInterrupted"}
+    assert ended.count("NoneType") >= 100
+
+
+def pass_soon(n: int) -> int:
+    return sum(range(n))
+
+
+def test_a_task_of_its_own_pool_stops_with_it(arrivals: Gate) -> None:
+    def inner(entry: int) -> list[int]:
+        from interpool import InterpreterPoolExecutor
+
+        with InterpreterPoolExecutor(1) as nested:
+            found = [nested.submit(int, "7").result()]
+            import os
+
+            os.write(entry, b".")
+            while True:
+                found += [nested.submit(int, "7").result()]
+
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.submit(inner, arrivals.entry)
+        arrivals.wait()
+        assert future.interrupt(grace=PATIENCE)
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_what_a_task_passes_is_served_after_an_interrupt(
+    pool: InterpreterPoolExecutor, gate: Gate
+) -> None:
+    waiting = pool.submit(pass_through, gate.exit, 5)
+    gate.open()
+    assert waiting.result(PATIENCE) == 5
