@@ -45,6 +45,7 @@ class Future[T](Task, concurrent.futures.Future[T]):
     _state = PENDING
     _result = None
     _exception = None
+    _is_asked = False  # whether what is made late has been asked for
     _keeps: Keeps = ()  # until it has ended: its result may be of a class that nobody holds
 
     def __init__(
@@ -66,6 +67,7 @@ class Future[T](Task, concurrent.futures.Future[T]):
         own = self.__dict__
         with Deferred(), self._engine.lock:
             if "_condition" not in own:
+                self._is_asked = True
                 own["_waiters"] = []
                 own["_done_callbacks"] = []
                 own["_condition"] = threading.Condition()
@@ -77,7 +79,8 @@ class Future[T](Task, concurrent.futures.Future[T]):
 
         The engine's lock is held: who asks meanwhile waits for it, and then finds the result.
         """
-        if "_condition" in self.__dict__ or self._state is not PENDING:
+        # Asking for `__dict__` would make one, which is 10,000 more objects for 10,000 futures.
+        if self._is_asked or self._state is not PENDING:
             return False
         self._result = result
         self._state = FINISHED
