@@ -115,7 +115,10 @@ class Call:
             TransferError: if it cannot be sent.
         """
         if (known := _functions.known(fn)) is not None:
-            return cls(known.name, known.definition)
+            if known.call is None:
+                known.call = cls(known.name, known.definition)
+            call: Call = known.call
+            return call
         name = _name_of(fn)
         try:
             return cls(name, *_functions.define(fn))

@@ -68,6 +68,7 @@ class Transport:
         self._unread = b""
         self._puts = 0
         self.sent = self.received = 0  # bytes, of tasks and of their outcomes
+        self._sure_until = 0  # `_puts` up to which there is room if no other pool is open
         _open.add(self)
 
     @property
@@ -84,10 +85,15 @@ class Transport:
 
     def has_room(self) -> bool:
         """Whether one more task may be put."""
-        if (waiting := _interpqueues.get_count(self._tasks)) == 0:
-            return True  # a pool may always have one, or one pool's long tasks would halt others
-        if len(_open) > 1:
+        is_alone = len(_open) == 1
+        if is_alone and self._puts < self._sure_until:
+            return True  # workers only make more room than there was when it was counted
+        waiting = _interpqueues.get_count(self._tasks)
+        if is_alone:
+            self._sure_until = self._puts + _ROOM - waiting
+        elif waiting:
             waiting = sum(_waiting_in(pool) for pool in list(_open))
+        # A pool may always have one, or one pool's long tasks would halt others.
         return waiting < _ROOM
 
     def put(self, item: Item) -> int:
