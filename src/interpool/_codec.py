@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from interpool import _functions
 from interpool._errors import TransferError
@@ -24,11 +24,8 @@ _is_plain_set: Final = values.PLAIN_TYPES.issuperset
 _SMALL_TYPES: Final = values.PLAIN_TYPES - outcomes.APART_TYPES
 
 
-class Request(NamedTuple):
-    """A message, and what must not go before its answer is loaded."""
-
-    message: outcomes.Message
-    keeps: Keeps
+type Request = tuple[outcomes.Message, Keeps]
+"""A message, and what must not go before its answer is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ class Call:
             kinds.update(map(type, kwargs.values()))
         if kinds <= _SMALL_TYPES and (not kwargs or _is_plain_set(map(type, kwargs))):
             key, form = self.definition
-            return Request(((key, form, outcomes.CALL_PLAIN, (args, kwargs)), ()), self.keeps)
+            return ((key, form, outcomes.CALL_PLAIN, (args, kwargs)), ()), self.keeps
         apart: dict[int | str, Any] = {}
         if not kinds.isdisjoint(outcomes.APART_TYPES):
             args, kwargs, apart = _set_apart(args, kwargs)
@@ -223,7 +220,7 @@ class Call:
         """
         if block.is_plain:
             parts = outcomes.EACH_PLAIN, block.items, (), values.NO_CONTEXT, budget
-            return Request(((*self.definition, *parts), ()), self.keeps)
+            return ((*self.definition, *parts), ()), self.keeps
         packed: list[tuple[Any, Any]] = []
         last = None
         for item in block.items:
@@ -235,7 +232,7 @@ class Call:
             else:
                 packed.append((None, item))
         parts = outcomes.EACH_PACKED, packed, (), values.NO_CONTEXT, budget
-        return Request(((*self.definition, *parts), ()), self.keeps + block.keeps)
+        return ((*self.definition, *parts), ()), self.keeps + block.keeps
 
     def _message(
         self,
@@ -250,7 +247,7 @@ class Call:
             large += payload
             payload = None
         message = (*self.definition, kind, payload, tuple(apart), context, 0), large
-        return Request(message, self.keeps + keeps)
+        return message, self.keeps + keeps
 
     def _refuse(self, error: BaseException, args: tuple[Any, ...]) -> Refused:
         refusal = self._explain(error, args, {})

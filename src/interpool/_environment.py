@@ -34,46 +34,35 @@ def snapshot() -> bytes:
     Thread-safety: may be called from any thread.
     """
     key = (
-        tuple(sys.path),
-        tuple(getattr(sys, "argv", None) or ()),  # an embedding program may have none
-        tuple(_filters()),
-        _captured() is None,
+        sys.path,
+        getattr(sys, "argv", None) or (),  # an embedding program may have none
+        # Of this context, where filters are of contexts (`-X context_aware_warnings`).
+        warnings._get_filters(),  # type: ignore[attr-defined]
+        logging._warnings_showwarning is None,  # type: ignore[attr-defined]
         len(logging._handlerList),  # type: ignore[attr-defined]  # one is made to be added
-        _MARK in _cache(),
+        _MARK in logging.root._cache,  # type: ignore[attr-defined]
     )
     last = _last
     return last.data if key == last.key else _take(key)
 
 
-def _filters() -> list[Any]:
-    # Of this context, where filters are of contexts (`-X context_aware_warnings`).
-    found: list[Any] = warnings._get_filters()  # type: ignore[attr-defined]
-    return found
-
-
-def _captured() -> object:
-    return logging._warnings_showwarning  # type: ignore[attr-defined]
-
-
-def _cache() -> dict[Any, Any]:
-    cache: dict[Any, Any] = logging.root._cache  # type: ignore[attr-defined]
-    return cache
-
-
 def _take(key: tuple[Any, ...]) -> bytes:
     global _last  # noqa: PLW0603 - replaced whole, so that no thread sees half of it
     # Marked before it is read: what is set meanwhile takes the mark away again.
-    _cache()[_MARK] = True
-    path, argv, filters, *_ = key
+    logging.root._cache[_MARK] = True  # type: ignore[attr-defined]
+    path, argv, filters, is_uncaptured, handlers, _ = key
+    # Copies, to be compared with what those lists hold later.
+    path, argv, filters = list(path), list(argv), list(filters)
     environment: surroundings.Environment = (
         # Only what the import system looks at, and each exactly of the type that marshal takes.
         [str.__str__(entry) for entry in path if isinstance(entry, str)],
         [str.__str__(it) if isinstance(it, str) else repr(it) for it in argv],
         [_plain_filter(*it) for it in filters],
-        _levels(),
+        _levels(is_captured=not is_uncaptured),
     )
     new = _Snapshot()
-    new.key = (*key[:-1], True)
+    # An empty `argv` stands as the tuple that `snapshot` puts in its place.
+    new.key = (path, argv or (), filters, is_uncaptured, handlers, True)
     new.data = marshal.dumps(environment)
     if new.data == _last.data:
         new.data = _last.data
@@ -81,7 +70,7 @@ def _take(key: tuple[Any, ...]) -> bytes:
     return new.data
 
 
-def _levels() -> surroundings.Levels:
+def _levels(*, is_captured: bool) -> surroundings.Levels:
     loggers = logging.root.manager.loggerDict
     levels = {
         str.__str__(name): int(logger.level)
@@ -94,7 +83,7 @@ def _levels() -> surroundings.Levels:
         for logger in (logging.root, *list(loggers.values()))
         if isinstance(logger, logging.Logger) and logger.handlers
     }
-    return int(logging.root.manager.disable), levels, _captured() is not None, handlers
+    return int(logging.root.manager.disable), levels, is_captured, handlers
 
 
 def _plain_filter(

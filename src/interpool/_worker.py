@@ -199,7 +199,7 @@ class Worker:
         arguments: Any = (  # of `loop.start`, behind the board
             *(self.number, bulk, self._ends, settings.most_tasks, self._is_admitted),
             *(self._thread.name, settings.environment, settings.preload),
-            settings.initializer and settings.initializer.message,
+            settings.initializer and settings.initializer[0],
         )
         boot = {
             "modules": _modules(),
