@@ -98,17 +98,28 @@ def _get(queue: int) -> tuple[Any, ...] | None:
     """Take the next item of a queue, with the word on one whose interpreter is gone; or None."""
     if not _interpqueues.get_count(queue):
         return None
+    return _get_at_once(queue)
+
+
+def _get_at_once(queue: int) -> tuple[Any, ...] | None:
+    """As `_get`, without a look before: for workers, where finding none is cheap (see above)."""
     try:
         return _interpqueues.get(queue)
     except Exception as error:
         if type(error).__name__ != "QueueEmpty":
             raise
-        return None  # another interpreter was faster
+        return None
 
 
 def take(queue: int) -> Any:
     """Take the next item of a queue, or None where there is none (no item of ours is None)."""
     found = _get(queue)
+    return None if found is None else found[0]
+
+
+def take_next(queue: int) -> Any:
+    """As `take`, in a worker: a look less, and 2 us more where there is none."""
+    found = _get_at_once(queue)
     return None if found is None else found[0]
 
 

@@ -115,29 +115,35 @@ class Loop:
         Before it sleeps, others that wait for this core go first, once: a wake-up costs both sides
         more than a short task, and where tasks come in a stream the next one is there by then.
         """
-        while (item := self.take_task()) is None:
+        item = self.take_task()
+        while item is None:
             channels.give_way()
             if (item := self.take_task()) is not None:
-                return item
+                break
             self.board[channels.SLEEPS_SINCE] = _now()
             self.board[channels.TASK] = 0
             channels.hear(self.rings, self.bell)
+            item = self.take_task()
+            # Who has answered a ring sees to the others that were put before it. What is put from
+            # then on brings a ring of its own, so nobody else needs to look.
+            if item is not None and _interpqueues.get_count(self.tasks):
+                channels.ring(self.rings, self.bell_in)
         return item
 
     def take_task(self) -> Any:
         """Take an item of the task queue, or None.
 
-        If it is not the last, have the next worker woken. If there are few left and main has more,
-        tell it: it asks for that after filling the queue, so whoever takes the last of those items
-        sees the request.
+        If there are few left and main has more, tell it: it asks for that after filling the queue,
+        so whoever takes the last of those items sees the request. All queues of the process share
+        a lock that is what workers with short tasks wait for: this takes it as seldom as can be.
         """
-        item = channels.take(self.tasks)
-        if item is None:
-            return None
-        waiting = _interpqueues.get_count(self.tasks)
-        if waiting:
-            channels.ring(self.rings, self.bell_in)
-        if waiting <= channels.LOW and channels.take_token(self.starved):
+        item = channels.take_next(self.tasks)
+        if (
+            item is not None
+            and _interpqueues.get_count(self.starved)
+            and _interpqueues.get_count(self.tasks) <= channels.LOW
+            and channels.take_token(self.starved)
+        ):
             self.send(self.number, channels.HUNGRY, None)
         return item
 
