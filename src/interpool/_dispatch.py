@@ -96,8 +96,11 @@ class Dispatch:
             future._stage = Stage.SENT
             self._send(transport, future)
             transport.ring()
-        else:
-            self._backlog.append(future)
+            return
+        self._backlog.append(future)
+        # Where others wait, workers have been asked to say when they want more; this is faster
+        # while the caller keeps the GIL, and sends many at a time.
+        if len(self._backlog) == 1 or transport.waiting() <= channels.LOW:
             self.feed()
 
     @property
