@@ -8,6 +8,9 @@ with InterpreterPoolExecutor() as pool:
 
 from interpool._errors import (
     BrokenInterpreterPool,
+    FallbackWarning,
+    IncompatibleExtensionError,
+    ProcessDied,
     RemoteError,
     TaskInterrupted,
     TaskTimeout,
@@ -23,9 +26,12 @@ from interpool._terms import Retry
 __all__ = [
     "BrokenInterpreterPool",
     "Explanation",
+    "FallbackWarning",
     "Future",
+    "IncompatibleExtensionError",
     "InterpreterPoolExecutor",
     "Options",
+    "ProcessDied",
     "RemoteError",
     "Retry",
     "Statistics",

@@ -41,7 +41,7 @@ from interpool._inside import channels
 from interpool._interrupts import Deferred, may_be_called_back
 from interpool._lots import Piece
 from interpool._output import Console, Output
-from interpool._reports import Notice, report
+from interpool._reports import Notice, report, warn
 from interpool._task import Outcome, Task
 
 if TYPE_CHECKING:
@@ -232,6 +232,8 @@ class Collector:
             # Popped, so that a future and its result live no longer than their user holds them.
             if isinstance(outcome := self.outcomes.popleft(), Output):
                 self._console.pass_on(outcome)
+            elif isinstance(outcome, Notice) and outcome.category is not None:
+                warn(outcome.text, outcome.category)
             elif isinstance(outcome, Notice):
                 report(logging.CRITICAL, "%s", outcome.text)
             else:

@@ -26,6 +26,7 @@ from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
     from interpool._future import Future
+    from interpool._processes import Processes
     from interpool._transport import Item, Transport
     from interpool._worker import Report
 
@@ -37,7 +38,9 @@ class Dispatch:
     """The tasks of one pool that have no outcome.
 
     Attributes:
-        in_flight: what was sent and not answered, by number.
+        in_flight: what was sent to interpreters and not answered, by number.
+        elsewhere: the same of other lanes.
+        processes: the process lane, once there is one.
         tally: what became of the others.
         heard: how many unended futures, and waiting threads, somebody listens to.
         transport: where tasks are sent, once it is open.
@@ -46,6 +49,8 @@ class Dispatch:
     def __init__(self, report: Report) -> None:
         """Args: where to report a task that could not be sent."""
         self.in_flight: dict[int, Task] = {}
+        self.elsewhere: dict[int, Task] = {}
+        self.processes: Processes | None = None
         self.tally = Tally()
         self.heard = 0
         self.transport: Transport | None = None
@@ -60,7 +65,7 @@ class Dispatch:
     @property
     def is_empty(self) -> bool:
         """Whether every task is answered."""
-        return not self._backlog and not self.in_flight and not self._delayed
+        return not self._backlog and not (self.in_flight or self.elsewhere or self._delayed)
 
     @property
     def is_all_sent(self) -> bool:
@@ -86,6 +91,8 @@ class Dispatch:
 
     def is_taken(self, task: Task) -> bool:
         """Whether a worker has taken a task that was sent."""
+        if task._lane is not None:
+            return task._lane.is_taken(task)
         return self.transport is not None and self.transport.is_taken(task._position)
 
     # --- on the way there ------------------------------------------------------------------------
@@ -130,10 +137,24 @@ class Dispatch:
             return False
         self._delayed.discard(task)
         task._task, task._item = number, item
-        task._stage = Stage.WAITING
-        self._backlog.append(task)
-        self.feed()
+        if task._lane is not None:
+            task._lane.add(task)
+        else:
+            task._stage = Stage.WAITING
+            self._backlog.append(task)
+            self.feed()
         return True
+
+    def find(self, number: int) -> Task | None:
+        """Return a task that was sent and not answered."""
+        return self.in_flight.get(number) or self.elsewhere.get(number)
+
+    def divert(self, number: int, processes: Processes) -> None:
+        """Send a task to a process that an interpreter has refused."""
+        task = self.in_flight.pop(number)
+        if isinstance(task, Piece):
+            task.lot.is_elsewhere = True
+        processes.add(task)
 
     def add_lot(self, lot: Lot) -> None:
         """Take what was added to a lot."""
@@ -151,13 +172,9 @@ class Dispatch:
         while backlog:
             task = backlog[0]
             if isinstance(task, Lot):
-                while (piece := self._next_piece(transport, task)) is not None:
-                    piece._stage = sent
-                    self._send(transport, piece)
-                    any_sent = True
-                if task.unsent:
+                any_sent = self._feed_lot(transport, task) or any_sent
+                if task.is_in_backlog and backlog and backlog[0] is task:
                     break
-                self._unqueue_lot(task)
                 continue
             if task._stage is waiting and not self._has_room(transport):
                 break
@@ -171,6 +188,25 @@ class Dispatch:
                 backlog.popleft()
         if any_sent:
             transport.ring()
+
+    def _feed_lot(self, transport: Transport, lot: Lot) -> bool:
+        """Send of a lot what there is room for, and take it out of the backlog if that is all.
+
+        Returns:
+            Whether anything was sent.
+        """
+        if lot.is_elsewhere and self.processes is not None:
+            self._unqueue_lot(lot)
+            self.processes.add_lot(lot)
+            return False
+        any_sent = False
+        while (piece := self._next_piece(transport, lot)) is not None:
+            piece._stage = Stage.SENT
+            self._send(transport, piece)
+            any_sent = True
+        if not lot.unsent:
+            self._unqueue_lot(lot)
+        return any_sent
 
     def _has_room(self, transport: Transport) -> bool:
         """Whether one more task may be sent; if not, see to it that somebody says when."""
@@ -190,6 +226,10 @@ class Dispatch:
             # As in `_has_room`: somebody may have taken what was seen to be waiting.
             transport.ask_for_more()
             piece = lot.next_piece(transport.waiting())
+        return self.note_piece(piece)
+
+    def note_piece(self, piece: Piece | None) -> Piece | None:
+        """Take note of a piece that is to be sent, if there is one, and return it."""
         if piece is not None and piece.is_divisible:
             self._divisible += 1
         return piece
@@ -209,12 +249,11 @@ class Dispatch:
 
     def _send(self, transport: Transport, task: Task) -> None:
         """Put a task that is marked as sent into the queue."""
-        item, task._item = task._item, None
         try:
             self.in_flight[task._task] = task
             if task._message is not None:
                 self._undecided.add(task)
-            task._position = transport.put(item or b"")
+            task._position = transport.put(task._item or b"")
         except BaseException as error:
             # Too deep a recursion, no memory: nobody knows whether it was put. It must not run
             # twice, nor leave a future waiting.
@@ -226,9 +265,12 @@ class Dispatch:
 
     def answer(self, number: int | None, kind: int, payload: Any) -> Task | None:
         """Take note of the outcome of a task that was sent; None if that has been done."""
-        task = self.in_flight.pop(number, None) if number is not None else None
+        task = None
+        if number is not None:
+            task = self.in_flight.pop(number, None) or self.elsewhere.pop(number, None)
         if task is None:
             return None
+        task._item = None
         self.leave(task, Stage.ANSWERED)
         self.tally.note(task, kind, payload)
         if kind in _VALUES:
@@ -265,6 +307,10 @@ class Dispatch:
                 self._delayed.discard(task)
                 self.leave(task, Stage.WITHDRAWN)
                 withdrawn.append(task)
+            elif task._stage is Stage.SENT and task._lane is not None:
+                if task._lane.withdraw(task):
+                    self.leave(task, Stage.WITHDRAWN)
+                    withdrawn.append(task)
             elif task._stage is Stage.SENT and not self.is_taken(task):
                 queued.add(task)
         if queued:
@@ -282,7 +328,14 @@ class Dispatch:
             if isinstance(task, Task) and task._stage in {waiting, Stage.DELAYED}:
                 self.leave(task, Stage.WITHDRAWN)
                 withdrawn.append(task)
-        lots = {*self._lots, *(task.lot for task in withdrawn if isinstance(task, Piece))}
+        lots = {*self._lots}
+        if self.processes is not None:
+            tasks, others = self.processes.withdraw_all()
+            lots.update(others)
+            for task in tasks:
+                self.leave(task, Stage.WITHDRAWN)
+            withdrawn += tasks
+        lots.update(task.lot for task in withdrawn if isinstance(task, Piece))
         self._backlog.clear()
         self._delayed.clear()
         self._lots.clear()
@@ -324,3 +377,4 @@ class Dispatch:
         self._delayed.clear()
         self._undecided.clear()
         self.in_flight.clear()
+        self.elsewhere.clear()

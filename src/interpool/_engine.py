@@ -32,9 +32,10 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _environment, _exit, _lifetime
+from interpool import _environment, _exit, _lifetime, _routing
 from interpool._batching import Paces
 from interpool._callbacks import Callback
 from interpool._codec import Request
@@ -47,6 +48,7 @@ from interpool._idling import Idling
 from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
+from interpool._processes import Host, Processes
 from interpool._reports import warn
 from interpool._spares import SPARES
 from interpool._staff import Staff
@@ -56,7 +58,7 @@ from interpool._stops import GRACE, SHORT_GRACE, Reason, Stop
 from interpool._task import Outcome, Stage, Task
 from interpool._terms import PLAIN, Terms, note_attempts
 from interpool._timekeeper import Timekeeper
-from interpool._transport import Frame, Transport, item_of
+from interpool._transport import Frame, Transport, function_of, item_of
 from interpool._worker import Settings, Worker
 
 if TYPE_CHECKING:
@@ -71,8 +73,22 @@ class Engine:
     """One pool: what `InterpreterPoolExecutor` is a handle of. It outlives that handle."""
 
     def __init__(
-        self, max_workers: int, settings: Settings, idling: tuple[float, int] | None = None
+        self,
+        max_workers: int,
+        settings: Settings,
+        idling: tuple[float, int] | None = None,
+        *,
+        falls_back: bool = True,
     ) -> None:
+        """Make one.
+
+        Args:
+            max_workers: how many workers there may be, and how many processes.
+            settings: what each begins with.
+            idling: seconds after which an idle worker goes, and how many stay; None: all do.
+            falls_back: whether a task that an extension keeps from running in an interpreter is run
+                in a process.
+        """
         self.lock = threading.RLock()
         self._settings = settings
         self._task_numbers = itertools.count(1)
@@ -91,6 +107,8 @@ class Engine:
         self.refusal: str | None = None  # why no task is taken any more
         self.broken: Failure | None = None
         self.is_terminated = False
+        self.falls_back = falls_back
+        self._fallen_back: set[tuple[str, str]] = set()  # functions and extensions that were said
         self._moved = 0, 0  # bytes sent and received, once the channels are closed
 
     # --- asked by the executor and its futures ---------------------------------------------------
@@ -102,8 +120,16 @@ class Engine:
         if self.refusal is not None:
             raise RuntimeError(self.refusal)
 
-    def submit(self, request: Request, name: str, terms: Terms = PLAIN) -> Future[Any]:
-        """Take a task; `name` is its function's.
+    def submit(
+        self, request: Request, name: str, terms: Terms = PLAIN, *, is_elsewhere: bool = False
+    ) -> Future[Any]:
+        """Take a task.
+
+        Args:
+            request: its message.
+            name: its function's.
+            terms: its terms.
+            is_elsewhere: whether it is for a process.
 
         Raises:
             BrokenInterpreterPool: if a worker could not start.
@@ -120,8 +146,11 @@ class Engine:
         with Deferred(), self.lock:
             self.check_open()
             transport = self.transport or self._open()
-            self.tasks.add(future, transport)
-            hiring = self._is_short()
+            if is_elsewhere:
+                self._lane().add(future)
+            else:
+                self.tasks.add(future, transport)
+            hiring = self._is_short() or self._lacks_hosts()
         if hiring:
             self.hire()
         return future
@@ -156,6 +185,8 @@ class Engine:
         """Take what was added to a lot. The lock is held."""
         if self.transport is None:
             self._open()
+        if lot.is_elsewhere:
+            self._lane()
         self.tasks.add_lot(lot)
 
     def refuse(self, error: BaseException) -> Future[Any]:
@@ -341,12 +372,17 @@ class Engine:
             tasks, transport, staff = self.tasks, self.transport, self.staff
             unfinished, waiting = tasks.counts()
             tally = tasks.tally
+            alive = 0
+            if (processes := tasks.processes) is not None:
+                unfinished += processes.running + processes.waiting
+                waiting += processes.waiting
+                alive = processes.alive
             boards = [worker.board for worker in staff.everybody()]
             starts = [
                 int(it.ready_after * 1e9) for it in staff.everybody() if it.ready_after is not None
             ]
             return Statistics(
-                workers=staff.statistics(),
+                workers=replace(staff.statistics(), processes=alive),
                 tasks=Tasks(
                     waiting=min(waiting, unfinished),
                     running=max(unfinished - waiting, 0),
@@ -357,6 +393,7 @@ class Engine:
                     interrupted=tally.interrupted,
                     timed_out=tally.timed_out,
                     retried=tally.retried,
+                    diverted=tally.diverted,
                 ),
                 lanes=lanes_of(tally),
                 queue_times=staff.records.queue_times(boards),
@@ -397,6 +434,7 @@ class Engine:
                 if kind == plain and (task := tasks.in_flight.pop(subject, None)):
                     # What most frames are; `_account` does the same with more calls.
                     ended += 1
+                    task._item = None
                     if task._is_heard:
                         tasks.leave(task, answered)
                     else:
@@ -429,7 +467,7 @@ class Engine:
         if self.refusal is None:
             self.staff.fill()
         self.tasks.feed()
-        return self._is_short() or self._lacks_successor()
+        return self._is_short() or self._lacks_successor() or self._lacks_hosts()
 
     def report(self, subject: int, kind: int, payload: Any = None) -> None:
         """Tell the collector of something that happened in this process, as a frame would."""
@@ -501,6 +539,8 @@ class Engine:
         with self.lock:
             if self.refusal is None or not self.staff.is_empty or not self.tasks.is_empty:
                 return False
+            if self.tasks.processes is not None and not self.tasks.processes.is_empty:
+                return False
             is_last = not self.staff.abandoned
             if is_last:
                 # Forgotten first: a finalizer that comes in between must not use what is closed.
@@ -548,6 +588,44 @@ class Engine:
             return False
         return self.staff.is_short(*self.tasks.counts())
 
+    def _lacks_hosts(self) -> bool:
+        """Whether there are to be more processes."""
+        processes = self.tasks.processes
+        return self.broken is None and processes is not None and processes.is_short
+
+    def _lane(self) -> Processes:
+        """Return the process lane, made when the first task comes that needs it."""
+        if self.tasks.processes is None:
+            self.tasks.processes = Processes(self, self._settings)
+        return self.tasks.processes
+
+    def may_fall_back(self, task: Task) -> bool:
+        """Whether a task that was refused in an interpreter may run in a process."""
+        return self.falls_back and task._stop is None and task._terms.lane == "auto"
+
+    def fall_back(self, number: int, refused: tuple[str, ...]) -> str | None:
+        """Have a task run in a process that an extension has kept from running in an interpreter.
+
+        The lock is held.
+
+        Returns:
+            What to warn of, if that has not been said.
+        """
+        task = self.tasks.in_flight[number]
+        if task._item is not None:
+            _routing.learn(refused, function_of(task._item))
+        self.tasks.divert(number, self._lane())
+        self.tasks.tally.diverted += task._count
+        extension = refused[0]
+        if (task._name, extension) in self._fallen_back:
+            return None
+        self._fallen_back.add((task._name, extension))
+        return (
+            f"{task._name} runs in a worker process, for the extension module {extension} does not "
+            "support loading in subinterpreters. What it did before that is done again. "
+            'fallback="error" makes this an error, lane="process" says that it is meant'
+        )
+
     def _lacks_successor(self) -> bool:
         """Whether a worker is to be started that will take another one's place."""
         is_open = self.refusal is None and self.broken is None
@@ -555,9 +633,11 @@ class Engine:
 
     def hire(self) -> None:
         """Start workers for the tasks there are: outside the lock, for a start waits for it."""
-        newcomers: list[Worker] = []
+        newcomers: list[Worker | Host] = []
         with Deferred():
             with self.lock:
+                if self._lacks_hosts() and self.tasks.processes is not None:
+                    newcomers += self.tasks.processes.hire()
                 while self.transport is not None:
                     is_short = self._is_short()
                     if not is_short and not self._lacks_successor():
@@ -575,7 +655,10 @@ class Engine:
                         self._report_unstarted(lost, error)
                     raise
 
-    def _report_unstarted(self, worker: Worker, error: BaseException) -> None:
+    def _report_unstarted(self, worker: Worker | Host, error: BaseException) -> None:
+        if isinstance(worker, Host):
+            worker.give_up(error)
+            return
         self.report(worker.number, channels.UNSTARTED, describe(error, "start"))
         self.report(worker.number, channels.GONE)
 
@@ -583,6 +666,8 @@ class Engine:
         """Put a stop for each worker behind the last task."""
         if not self.tasks.is_all_sent:
             return
+        if self.tasks.processes is not None and not self.tasks.processes.waiting:
+            self.tasks.processes.dismiss()
         self.staff.dismiss_standby()
         for worker in self.staff.workers.values():
             if not worker.dismissed:

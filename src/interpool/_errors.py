@@ -1,11 +1,15 @@
 """The errors of this package. Every one pickles, and every message names the culprit."""
 
+from concurrent.futures import BrokenExecutor
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from concurrent.interpreters import NotShareableError
 from typing import Self
 
 __all__ = [
     "BrokenInterpreterPool",
+    "FallbackWarning",
+    "IncompatibleExtensionError",
+    "ProcessDied",
     "RemoteError",
     "TaskInterrupted",
     "TaskTimeout",
@@ -102,6 +106,65 @@ class RemoteError(Exception):
     def __str__(self) -> str:
         """The exception as a traceback would end with it."""
         return f"{self.type_name}: {self.text}" if self.text else self.type_name
+
+
+class IncompatibleExtensionError(ImportError):
+    """A task needs an extension module that refuses to load in an interpreter.
+
+    Raised from `future.result()` where the task may not run in a process instead
+    (`fallback="error"`, or `lane="interpreter"`). Its cause is what the import raised there.
+
+    Attributes:
+        function: the qualified name of the task's function.
+        extension: the name of the extension module.
+        chain: the modules by whose imports it was reached, the outermost first.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str = "",
+        extension: str = "",
+        chain: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, name=extension or None)
+        self.function = function
+        self.extension = extension
+        self.chain = chain
+
+
+class FallbackWarning(RuntimeWarning):
+    """Tasks of a function run in worker processes, for an extension refuses interpreters.
+
+    Given once for each function and extension; `fallback="error"` makes it an error.
+
+    .. versionadded:: 0.1
+    """
+
+
+class ProcessDied(BrokenExecutor):
+    """The worker process that ran a task has ended: crashed, killed, or exited.
+
+    Raised from `future.result()` of that task alone; the pool goes on with another process.
+
+    Attributes:
+        pid: the process's identifier; 0 if it could not be started.
+        exitcode: its exit status; negative for a signal, as in `subprocess`.
+        signal: the signal's number, or None.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self, message: str, *, pid: int = 0, exitcode: int = 0, signal: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = signal
 
 
 class _Stopped(Exception):  # noqa: N818 - a base of two

@@ -12,9 +12,9 @@ from interpool._codec import Call
 from interpool._cpu import available_cores
 from interpool._engine import Engine
 from interpool._future import Future
-from interpool._options import UNCHANGED, Lane, Options, Sizes, Unchanged, map_, submit
+from interpool._options import UNCHANGED, Options, Sizes, Unchanged, map_, submit
 from interpool._statistics import Statistics
-from interpool._terms import Retry, Terms, checked_retries, checked_timeout
+from interpool._terms import Lane, Retry, Terms, checked_retries, checked_timeout
 from interpool._worker import Settings
 
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
@@ -38,8 +38,10 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             If it raises, the pool is broken: every waiting future, and every later `submit`, raises
             `BrokenInterpreterPool` with the reason.
         initargs: the initializer's positional arguments.
-        fallback: what becomes of a task whose extension module refuses to load in an interpreter.
-            Only `"process"` is taken now, and the task still ends with that ImportError.
+        fallback: what becomes of a task that needs an extension module which refuses to load in an
+            interpreter. `"process"`: it runs again from its start in a worker process, and those
+            that are known to need that extension go there at once; a `FallbackWarning` says so
+            once. `"error"`: it ends with `IncompatibleExtensionError`.
         timeout: seconds that a task may run, counted from when it begins; then it is stopped as
             `future.interrupt` does it, and its future raises `TaskTimeout`. None: for ever.
         retries: how often a task that raises is run again, from its start: a number, or a `Retry`
@@ -82,7 +84,11 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         min_workers: int = 1,
     ) -> None:
         # super().__init__ would make the thread pool's state, which nothing here reads.
-        _refuse_later_options(fallback=fallback, shared=shared)
+        if fallback not in {"process", "error"}:
+            message = f"fallback must be 'process' or 'error', not {fallback!r}"
+            raise ValueError(message)
+        if shared is not None:
+            raise NotImplementedError("shared is not available yet")
         workers = available_cores() if max_workers is None else _checked_workers(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -102,7 +108,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             idling = idle, min(_checked_least(min_workers), workers)
         self._terms = Terms.of(checked_timeout(timeout), checked_retries(retries))
         self._max_workers = workers  # read by dask, which asks every executor for it
-        self._engine = Engine(workers, settings, idling)
+        self._engine = Engine(workers, settings, idling, falls_back=fallback == "process")
         # An executor that nobody holds any more ends when it has done what it was given. The exit
         # of the interpreter is `_lifetime`'s.
         finalizer = weakref.finalize(self, self._engine.close, refusal=_AFTER_SHUTDOWN)
@@ -143,7 +149,8 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         Args:
             timeout: seconds that a task may run, as the pool's own; None: for ever.
             retries: how often it is run again, as the pool's own.
-            lane: where it runs: `"interpreter"` or `"auto"`; the others are not available yet.
+            lane: where it runs: `"interpreter"`, `"process"`, or `"auto"`, which is an interpreter
+                unless an extension refuses to load there; `"thread"` is not available yet.
 
         Returns:
             A view that holds the pool, and has its `submit`, `map`, `map_unordered` and `options`.
@@ -314,15 +321,3 @@ def _module_names(preload: Iterable[str]) -> tuple[str, ...]:
 
 def _checked_least(number: object) -> int:
     return 0 if number == 0 else _checked_workers(number, "min_workers")
-
-
-def _refuse_later_options(*, fallback: str, shared: object) -> None:
-    """Refuse what is not built yet, rather than ignore it."""
-    if fallback not in {"process", "error"}:
-        message = f"fallback must be 'process' or 'error', not {fallback!r}"
-        raise ValueError(message)
-    later = {"fallback='error'": fallback == "error", "shared": shared is not None}
-    for option, wanted in later.items():
-        if wanted:
-            message = f"{option} is not available yet"
-            raise NotImplementedError(message)

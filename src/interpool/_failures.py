@@ -6,7 +6,12 @@ from types import SimpleNamespace
 from typing import Any, Final, Self
 
 from interpool import _hints
-from interpool._errors import BrokenInterpreterPool, RemoteError, TransferError
+from interpool._errors import (
+    BrokenInterpreterPool,
+    IncompatibleExtensionError,
+    RemoteError,
+    TransferError,
+)
 from interpool._inside import outcomes, values
 
 # What each stage says in an error; {} stands for the function's name or the failure in one line.
@@ -42,12 +47,15 @@ class Failure:
         text: the traceback, as it would be printed.
         culprit: what is to blame, if that is known: for a result that cannot be sent, as
             `_anatomy` has it; for what did not load, as `_salvage` has it.
+        refused: the extension that refuses interpreters, if that is why, and the modules by whose
+            imports it was reached.
     """
 
     stage: str
     packed: outcomes.Packed
     text: str
     culprit: tuple[str, ...] | None
+    refused: tuple[str, ...] | None = None
 
     @classmethod
     def from_frame(cls, description: outcomes.Description) -> Self:
@@ -86,6 +94,8 @@ class Failure:
         except Exception:  # those that it refers to are too many, one by another
             original = _rebuilt((*self.packed[:5], None, None, False, None), name)
         _end_with(original, self.traceback())
+        if self.refused is not None:
+            return _incompatible(name, self.refused, original)
         return original if self.stage == "run" else self._refusal(name, original)
 
     def _refusal(self, name: str, original: BaseException) -> TransferError:
@@ -115,6 +125,24 @@ class Failure:
         error = BrokenInterpreterPool(self.headline())
         error.__cause__ = self.traceback()
         return error
+
+
+def _incompatible(
+    name: str, refused: tuple[str, ...], original: BaseException
+) -> IncompatibleExtensionError:
+    extension, *chain = refused
+    path = " -> ".join((*chain, extension))
+    reached = f" (reached by {path})" if chain else ""
+    message = (
+        f"{name} needs the extension module {extension}{reached}, which does not support loading "
+        'in subinterpreters. Let it run in a process: lane="process", or fallback="process", '
+        "which finds out by itself"
+    )
+    error = IncompatibleExtensionError(
+        message, function=name, extension=extension, chain=tuple(chain)
+    )
+    error.__cause__ = original
+    return error
 
 
 def _rebuilt(packed: outcomes.Packed, of: str) -> BaseException:

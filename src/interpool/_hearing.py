@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from interpool._errors import FallbackWarning
 from interpool._failures import LOST, Failure
 from interpool._future import Future
 from interpool._inside import channels
@@ -49,7 +50,7 @@ class Hearing:
 
     def act_on(self, subject: int, kind: int, payload: Any, outcomes: Outcomes) -> None:
         """Act on a frame: the outcome of a task, or word of a worker."""
-        if kind <= channels.STRUCK:
+        if kind <= channels.LOST:
             self._answer(subject, kind, payload, outcomes)
         elif kind not in _NUDGES:
             self._of_worker[kind](subject, payload, outcomes)
@@ -57,14 +58,23 @@ class Hearing:
     def lose_all(self, failure: Failure, outcomes: Outcomes) -> None:
         """Break the pool, and end every task with the failure."""
         self._break(failure, outcomes)
-        for task in list(self._engine.tasks.in_flight):
+        tasks = self._engine.tasks
+        for task in (*tasks.in_flight, *tasks.elsewhere):
             self._answer(task, channels.DIED, failure, outcomes)
+        if tasks.processes is not None:
+            tasks.processes.kill_all()
 
     # --- tasks -----------------------------------------------------------------------------------
 
     def _answer(self, number: int | None, kind: int, payload: Any, outcomes: Outcomes) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         engine = self._engine
+        if number is not None and (refused := _refusal_in(kind, payload)):
+            task = engine.tasks.in_flight.get(number)
+            if task is not None and engine.may_fall_back(task):
+                if warning := engine.fall_back(number, refused):
+                    outcomes.append(Notice(warning, FallbackWarning))
+                return
         engine.stopper.note_answered(number)
         task = engine.tasks.answer(number, kind, payload)
         if task is None:
@@ -147,6 +157,16 @@ class Hearing:
             if isinstance(task, Future):
                 task._stage = Stage.ANSWERED
                 outcomes.append(Outcome(task, channels.UNSTARTED, failure))
+
+
+def _refusal_in(kind: int, payload: Any) -> tuple[str, ...] | None:
+    """Return the extension that has refused an interpreter, and how it was reached, if one has."""
+    found: tuple[str, ...] | None = None
+    if kind == channels.FAILED:
+        found = payload[4]
+    elif kind == channels.EACH:
+        found = next((it[4] for it in payload[2].values() if it[4]), None)
+    return found
 
 
 def _stop_of(task: Task, kind: int, payload: Any) -> Stop:

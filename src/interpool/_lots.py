@@ -110,6 +110,8 @@ class Lot:
         unsent: how many items wait to be sent.
         terms: those of each task.
         is_complete: whether no more will be added.
+        is_in_backlog: whether it waits somewhere for its items to be sent.
+        is_elsewhere: whether they go to processes.
         is_cancelled: whether nobody will take anything any more.
     """
 
@@ -123,6 +125,7 @@ class Lot:
         self.unsent = 0
         self.is_complete = False
         self.is_in_backlog = False
+        self.is_elsewhere = False
         self._is_ordered = is_ordered
         self._batcher = Batcher(engine.staff.most, engine.paces.get(call.definition[0]))
         self._units: deque[Unit] = deque()

@@ -109,6 +109,7 @@ def map_items(
     buffersize: int | None,
     is_ordered: bool,
     terms: Terms = PLAIN,
+    is_elsewhere: bool = False,
 ) -> Iterator[Any]:
     """Submit all items, or as many as the buffer holds, and return the iterator of results.
 
@@ -116,11 +117,12 @@ def map_items(
     though an iterator of its is still about; what it has submitted then comes, and no more.
     """
     deadline = None if timeout is None else timeout + time.monotonic()
-    if terms is not PLAIN:
+    if terms.is_single:
         chunksize = 1  # a limit is an item's own, and so is what becomes of it
     elif chunksize is not None and buffersize is not None:
         chunksize = min(chunksize, buffersize)
     lot = Lot(engine, call, is_ordered=is_ordered, terms=terms)
+    lot.is_elsewhere = is_elsewhere
     source = _Source(lot, items, chunksize, buffersize)
     source.pull(buffersize)
     source.flush()  # the first ones, however few

@@ -3,20 +3,24 @@
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, final
 
-from interpool import _map
+from interpool import _map, _routing
 from interpool._codec import Call
 from interpool._errors import TransferError
-from interpool._terms import Retry, Terms, checked_retries, checked_timeout
+from interpool._terms import (
+    Lane,
+    Retry,
+    Terms,
+    checked_lane,
+    checked_retries,
+    checked_timeout,
+)
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
     from interpool._executor import InterpreterPoolExecutor
     from interpool._future import Future
-
-type Lane = Literal["auto", "interpreter", "process", "thread"]
-_LANES: Final = ("auto", "interpreter", "process", "thread")
 
 
 @final
@@ -94,8 +98,8 @@ class Options:
         if not isinstance(retries, Unchanged):
             terms = replace(terms, retry=checked_retries(retries))
         if not isinstance(lane, Unchanged):
-            _check_lane(lane)
-        return Options(self._pool, Terms.of(terms.timeout, terms.retry))
+            terms = replace(terms, lane=checked_lane(lane))
+        return Options(self._pool, Terms.of(terms.timeout, terms.retry, terms.lane))
 
     def __repr__(self) -> str:
         """What differs from what is usual."""
@@ -117,7 +121,12 @@ def submit(
         message = call.message(args, kwargs)
     except TransferError as error:
         return engine.refuse(error)
-    return engine.submit(message, call.name, terms)
+    if terms.lane == "auto" and not engine.falls_back:
+        return engine.submit(message, call.name, terms)
+    is_elsewhere = terms.lane == "process" or (
+        terms.lane == "auto" and _routing.is_refused(fn, call, (*args, *kwargs.values()))
+    )
+    return engine.submit(message, call.name, terms, is_elsewhere=is_elsewhere)
 
 
 def map_(
@@ -133,16 +142,21 @@ def map_(
     _check_callable(fn)
     engine = pool._engine
     engine.check_open()
+    call = Call.of(fn)
+    is_elsewhere = terms.lane == "process" or (
+        terms.lane == "auto" and engine.falls_back and _routing.is_refused(fn, call, ())
+    )
     return _map.map_items(
         engine,
         weakref.ref(pool),
-        Call.of(fn),
+        call,
         zip(*iterables, strict=False),
         timeout=timeout,
         chunksize=sizes.chunksize,
         buffersize=sizes.buffersize,
         is_ordered=sizes.is_ordered,
         terms=terms,
+        is_elsewhere=is_elsewhere,
     )
 
 
@@ -155,12 +169,3 @@ def _check_callable(fn: object) -> None:
         raise TypeError(message)
     message = f"{type(fn).__qualname__!r} object is not callable"
     raise TypeError(message)
-
-
-def _check_lane(lane: object) -> None:
-    if lane not in _LANES:
-        message = f"lane must be one of {', '.join(map(repr, _LANES))}, not {lane!r}"
-        raise ValueError(message)
-    if lane in {"process", "thread"}:
-        message = f"lane={lane!r} is not available yet"
-        raise NotImplementedError(message)

@@ -18,9 +18,10 @@ _LOGGER: Final = logging.getLogger("concurrent.futures")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is to be reported when no lock is held."""
+    """What is to be reported when no lock is held: logged, or warned of if it has a category."""
 
     text: str
+    category: type[Warning] | None = None
 
 
 def report(level: int, message: str, *args: object, error: BaseException | None = None) -> None:
@@ -35,10 +36,10 @@ def report(level: int, message: str, *args: object, error: BaseException | None 
         _last_resort(message, args, error, failure)
 
 
-def warn(message: str) -> None:
-    """Give a RuntimeWarning. Never raises: no caller could do anything about it."""
+def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Give a warning. Never raises: no caller could do anything about it."""
     try:
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warnings.warn(message, category, stacklevel=2)
     except BaseException:  # warnings are errors here
         report(logging.WARNING, "%s", message)
 

@@ -23,9 +23,13 @@ class Tally:
     interrupted: int = 0
     timed_out: int = 0
     retried: int = 0
+    diverted: int = 0
+    elsewhere: int = 0  # of those that have ended, in processes
 
     def note(self, task: Task, kind: int, payload: Any) -> None:
         """Count an outcome, as its frame has it."""
+        if task._lane is not None:
+            self.elsewhere += task._count
         if (stop := task._stop) is not None:
             if stop.reason is Reason.TIMEOUT:
                 self.timed_out += task._count
@@ -54,6 +58,7 @@ class Workers:
         started: how many there have been.
         recycled: how many have left because they had done as many tasks as they may.
         given_up: how many have been abandoned, whether or not their tasks have returned.
+        processes: worker processes there are.
     """
 
     idle: int
@@ -64,6 +69,7 @@ class Workers:
     started: int
     recycled: int
     given_up: int
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class Tasks:
         interrupted: those that were interrupted.
         timed_out: those that ran for too long.
         retried: runs that were tried again.
+        diverted: those that an extension has kept from running in an interpreter, and that run, or
+            ran, in a process instead.
     """
 
     waiting: int
@@ -91,6 +99,7 @@ class Tasks:
     interrupted: int
     timed_out: int
     retried: int
+    diverted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,4 +225,4 @@ def process_memory() -> int | None:
 def lanes_of(tally: Tally) -> Mapping[str, int]:
     """How many tasks have ended in each lane."""
     ended = tally.done + tally.failed + tally.interrupted + tally.timed_out
-    return MappingProxyType({"interpreter": ended})
+    return MappingProxyType({"interpreter": ended - tally.elsewhere, "process": tally.elsewhere})

@@ -55,8 +55,13 @@ class Stopper:
         else:
             _exit.watch()
             task._stop = stop
-            worker = worker or self._engine.staff.of_task(number)
-            told = [*self._engine.staff.workers.values()] if worker is None else [worker]
+            told: list[Worker] = []
+            if task._lane is not None:
+                task._lane.strike(number)
+            elif (worker := worker or self._engine.staff.of_task(number)) is not None:
+                told = [worker]
+            else:
+                told = [*self._engine.staff.workers.values()]
             self.stopping[number] = task, told
             for it in told:
                 it.strike(number)
@@ -66,7 +71,7 @@ class Stopper:
     def stop_all(self, grace: float) -> None:
         """Stop every task that was taken, and every initializer. The lock is held."""
         engine = self._engine
-        for task in list(engine.tasks.in_flight.values()):
+        for task in (*engine.tasks.in_flight.values(), *engine.tasks.elsewhere.values()):
             self.stop(task, Stop(Reason.TERMINATE, grace))
         staff = engine.staff
         for worker in (*staff.workers.values(), *staff.standby.values()):
@@ -80,7 +85,7 @@ class Stopper:
 
     def note_taken(self, number: int, task: int, began: int) -> None:
         """A worker has begun a task that may not run for ever. The lock is held."""
-        found = self._engine.tasks.in_flight.get(task)
+        found = self._engine.tasks.find(task)
         if found is None or found._terms.timeout is None:
             return
         due = began / 1e9 + found._terms.timeout
@@ -111,7 +116,7 @@ class Stopper:
         """A task has run for as long as it may."""
         engine = self._engine
         with engine.lock:
-            found = engine.tasks.in_flight.get(task)
+            found = engine.tasks.find(task)
             if found is None or found._stop is not None:
                 return
             limit = found._terms.timeout or 0.0
@@ -122,8 +127,12 @@ class Stopper:
         engine = self._engine
         warning = None
         with engine.lock:
-            task = engine.tasks.in_flight.get(number)
+            task = engine.tasks.find(number)
             if task is None or task._stop is None:
+                return
+            if task._lane is not None:
+                task._stop.is_killed = True
+                task._lane.kill(number)  # its host reports the end
                 return
             worker = engine.staff.of_task(number)
             if worker is not None:
@@ -153,6 +162,8 @@ class Stopper:
                             "worker was abandoned"
                         )
             ended = [*engine.tasks.in_flight]
+            if engine.tasks.processes is not None:
+                engine.tasks.processes.kill_all()
         for number in ended:
             engine.report(number, channels.STRUCK)
         engine.report(0, channels.WAKE)

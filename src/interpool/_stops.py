@@ -39,6 +39,7 @@ class Stop:
         has_begun: whether a worker had taken it.
         places: where it was, the innermost frame first.
         abandoned: the name of the worker that was given up for it.
+        is_killed: whether it ran in a process that was killed for it.
         failure: what the task raised instead of stopping.
     """
 
@@ -48,6 +49,7 @@ class Stop:
     has_begun: bool = True
     places: list[Place] = field(default_factory=list)
     abandoned: str = ""
+    is_killed: bool = False
     failure: Failure | None = None
 
     def as_exception(self, name: str) -> TaskInterrupted | TaskTimeout:
@@ -61,6 +63,8 @@ class Stop:
                 f". It did not stop within {self.grace:g} s, as a call that stays in C code does "
                 f"not, so its worker {self.abandoned} was abandoned"
             )
+        if self.is_killed:
+            message += f". It did not stop within {self.grace:g} s, so its process was killed"
         if stack:
             message += f". It was here:\n{stack.rstrip()}"
         error: TaskInterrupted | TaskTimeout

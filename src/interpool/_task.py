@@ -8,6 +8,7 @@ from interpool._terms import PLAIN, Terms
 
 if TYPE_CHECKING:
     from interpool._inside.outcomes import Message
+    from interpool._processes import Processes
     from interpool._stops import Stop
     from interpool._transport import Item
 
@@ -30,7 +31,8 @@ class Task:
 
     Attributes:
         task: its number.
-        item: what goes into the task queue; None once it has.
+        item: what goes into the task queue, kept until it is answered: it may have to go
+            elsewhere.
         name: the function's, for errors.
         terms: how long it may run, and how often.
         message: what it asks for, kept if it may be tried again, with the environment.
@@ -51,6 +53,7 @@ class Task:
     _environment: bytes | None = None  # that goes with the message
     _failures: tuple[str, ...] = ()
     _stop: Stop | None = None
+    _lane: Processes | None = None  # where it was sent, if not to the interpreters
 
     @property
     def is_wanted(self) -> bool:

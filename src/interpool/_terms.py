@@ -5,9 +5,13 @@ import random
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from interpool._errors import BrokenInterpreterPool, TaskInterrupted, TransferError
+
+type Lane = Literal["auto", "interpreter", "process", "thread"]
+"""Where a task runs: `"auto"` is an interpreter, or what is known to be needed instead."""
+_LANES: Final = ("auto", "interpreter", "process", "thread")
 
 # Whatever a user names, these are the same the next time, or not for a task to try again.
 _NEVER: Final = (TransferError, TaskInterrupted, BrokenInterpreterPool)
@@ -95,15 +99,23 @@ class Terms:
     Attributes:
         timeout: seconds that it may run; None: for ever.
         retry: how often it is tried again; None: never.
+        lane: where it runs.
     """
 
     timeout: float | None = None
     retry: Retry | None = None
+    lane: Lane = "auto"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether each item of a map has an end of its own, and so travels by itself."""
+        return self.timeout is not None or self.retry is not None
 
     @classmethod
-    def of(cls, timeout: float | None, retry: Retry | None) -> Terms:
+    def of(cls, timeout: float | None, retry: Retry | None, lane: Lane = "auto") -> Terms:
         """Make them: `PLAIN` itself if they are."""
-        return PLAIN if timeout is None and retry is None else cls(timeout, retry)
+        terms = cls(timeout, retry, lane)
+        return PLAIN if terms == PLAIN else terms
 
 
 PLAIN: Final = Terms()
@@ -143,6 +155,23 @@ def checked_retries(retries: Any) -> Retry | None:
     """
     retry = retries if isinstance(retries, Retry) else Retry(retries)
     return retry if retry.times else None
+
+
+def checked_lane(lane: Any) -> Lane:
+    """Return a lane that there is.
+
+    Raises:
+        ValueError: for another one.
+        NotImplementedError: for one that is not available yet.
+    """
+    if lane not in _LANES:
+        message = f"lane must be one of {', '.join(map(repr, _LANES))}, not {lane!r}"
+        raise ValueError(message)
+    if lane == "thread":
+        message = f"lane={lane!r} is not available yet"
+        raise NotImplementedError(message)
+    found: Lane = lane
+    return found
 
 
 def _number(value: Any, name: str) -> float:

@@ -248,6 +248,12 @@ def _task_of(item: Item) -> int:
     return number
 
 
+def function_of(item: Item) -> int:
+    """The key of the definition of an item's function."""
+    key: int = marshal.loads(item if isinstance(item, bytes) else item[0])[3]
+    return key
+
+
 def _joined(item: tuple[Any, ...]) -> Frame:
     """Make a frame of an item whose payload's pieces travelled by themselves."""
     subject, kind, payload, *pieces = item

@@ -55,10 +55,10 @@ _ORDER: Final = """__import__("sys").modules["_interpool_loop"].{}"""
 
 
 @functools.cache
-def _modules() -> bytes:
+def modules_inside(names: tuple[str, ...] = _inside.MODULES) -> bytes:
     """The names, files and marshalled code of what runs inside, from byte code where that is."""
     found = []
-    for name in _inside.MODULES:
+    for name in names:
         dotted = f"{_inside.__name__}.{name}"
         # Found anew, for in a worker, where a pool may live too, the loaded module has no spec.
         spec = importlib.machinery.PathFinder.find_spec(dotted, _inside.__path__)
@@ -202,7 +202,7 @@ class Worker:
             settings.initializer and settings.initializer[0],
         )
         boot = {
-            "modules": _modules(),
+            "modules": modules_inside(),
             "settings": marshal.dumps(arguments),
             "is_spare": is_spare,
             "board": self.board,

@@ -15,14 +15,16 @@ sys.modules["_interpool_channels"] = sys.modules["interpool._inside.channels"]
 __name__ = "_interpool_channels"
 
 # What a frame says of a task: its value, its failure, the outcomes of a chunk, that it was struck
-# (`gate`) and has stopped.
-VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH, STRUCK = range(5)
+# (`gate`) and has stopped; and what main says itself of one whose process has ended.
+VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH, STRUCK, LOST = range(6)
 # What a frame says of a worker, its number standing where a task's would: its loop has begun, it
 # cannot start, its loop died, its loop ended, its interpreter is gone; tasks may be sent, the state
 # has changed; a piece of what is printed or logged there; it waits until what it has put into its
 # bulk queue is taken, for a byte in the descriptor that is the payload; a task that is watched
-# begins, and when; a task was struck, and where it was; soon it will have done all it is to do.
-BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL, TAKEN, HIT, RETIRING = range(5, 17)
+# begins, and when; a task was struck, and where it was; soon it will have done all it is to do;
+# an outcome, whose kind is the payload, comes in shared memory (`process`).
+BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL, TAKEN, HIT = range(6, 17)
+RETIRING, SHARED = 17, 18
 
 # A worker's board: numbers of 8 bytes in memory of main's, which one of the two sides writes and
 # the other looks at when it likes. The task that it runs, or did last, 0 when it sleeps, or

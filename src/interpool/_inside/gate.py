@@ -112,6 +112,17 @@ def strike(task: int) -> list[Place] | None:
         sys.setswitchinterval(interval)
 
 
+def condemn(task: int) -> None:
+    """Keep a task from beginning."""
+    _condemned.add(task)
+
+
+def note_place(frame: Any) -> None:
+    """A task was struck, and was there."""
+    global struck_at  # noqa: PLW0603 - the state of this module
+    struck_at = _places_of(frame)
+
+
 def forget(task: int) -> None:
     """A task that a strike did not find has ended elsewhere."""
     _condemned.discard(task)

@@ -214,7 +214,7 @@ class Loop:
             surroundings.begin(self.number, self.results, name, environment)
             self.send(self.number, channels.BEGUN, None)
             self.board[channels.TASK] = channels.PREPARING
-            failure = prepare(preload, initializer)
+            failure = outcomes.prepare(preload, initializer)
             self.board[channels.TASK] = 0
             surroundings.flush()
             if failure is None:
@@ -230,27 +230,6 @@ class Loop:
             for fd in self.ebb or ():
                 os.close(fd)
             channels.write(self.results, last)
-
-
-def prepare(
-    preload: tuple[str, ...], initializer: outcomes.Message | None
-) -> outcomes.Description | None:
-    """Import the preloaded modules and run the initializer; return what failed, if anything."""
-    for name in preload:
-        try:
-            __import__(name)
-        except BaseException as error:
-            return outcomes.describe(error, "preload")
-    if initializer is not None:
-        parts, large = initializer
-        kind, payload = outcomes.outcome_of(0, parts, list(large))
-        if kind == channels.STRUCK:
-            return outcomes.describe(gate.Interrupted(), "initializer")
-        if (
-            kind == channels.FAILED and payload[0] != "result"
-        ):  # what an initializer returns is nobody's
-            return ("initializer", *payload[1:])
-    return None
 
 
 _handle = _thread._ThreadHandle()

@@ -61,7 +61,9 @@ type Packed = tuple[
 # `(stage, exception, traceback text, culprit)`, as `_failures.Failure` takes it up. The culprit is
 # what `_anatomy` found out about a result that cannot be sent, or `_salvage` about what did not
 # load.
-type Description = tuple[str, Packed, str, tuple[str, ...] | None]
+# Last, if it is because an extension refuses interpreters: that extension's name, and those of the
+# modules that import each other until they come to it.
+type Description = tuple[str, Packed, str, tuple[str, ...] | None, tuple[str, ...] | None]
 
 
 # --- What went wrong -----------------------------------------------------------------------------
@@ -74,7 +76,9 @@ def describe(
 
     Its pickle is there only if it loads again here as the same type.
     """
+    refused = None
     try:
+        refused = _refused(error)
         import traceback
 
         _drop_own_frames(error)
@@ -88,7 +92,37 @@ def describe(
         packed = _pack(error, seen={})
     except BaseException:  # out of memory, or those that it refers to are too many, one by another
         packed = _bare(error)
-    return stage, packed, text or f"{packed[1]}: {packed[3]}", culprit
+    return stage, packed, text or f"{packed[1]}: {packed[3]}", culprit, refused
+
+
+# What CPython says of an extension that has not declared otherwise, and PyO3 of older ones.
+_REFUSALS = (" does not support loading in subinterpreters", " do not yet support subinterpreters")
+
+
+def _refused(error: BaseException) -> tuple[str, ...] | None:
+    """Say which extension refuses interpreters, if that is why, and how it was reached."""
+    chain: list[str] = []
+    extension = ""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen and not extension:
+        seen.add(id(found))
+        frames = found.__traceback__
+        while frames is not None:
+            frame = frames.tb_frame
+            name = frame.f_globals.get("__name__")
+            if frame.f_code.co_name == "<module>" and isinstance(name, str) and name not in chain:
+                chain.append(name)
+            frames = frames.tb_next
+        if isinstance(found, ImportError) and any(it in str(found) for it in _REFUSALS):
+            extension = _extension_in(str(found)) or found.name or "an extension"
+        found = found.__cause__ or found.__context__
+    return (extension, *chain) if extension else None
+
+
+def _extension_in(text: str) -> str:
+    before = text.partition(_REFUSALS[0])[0].split()
+    return before[-1] if len(before) > 1 and before[-2] == "module" else ""
 
 
 def _drop_own_frames(error: BaseException) -> None:
@@ -273,6 +307,7 @@ def _undefined(error: BaseException, form: bytes) -> Description:
 # --- Tasks ---------------------------------------------------------------------------------------
 
 _now = time.perf_counter_ns
+clock = time.monotonic_ns
 _NEVER = 1 << 63
 _Coroutine: Any = None
 
@@ -469,3 +504,22 @@ def outcome_of(
             (kwargs if isinstance(place, str) else args)[place] = value
         del large, value
     return call(task, function, args, kwargs, begin)
+
+
+def prepare(preload: tuple[str, ...], initializer: Message | None) -> Description | None:
+    """Import the preloaded modules and run the initializer; return what failed, if anything."""
+    for name in preload:
+        try:
+            __import__(name)
+        except BaseException as error:
+            return describe(error, "preload")
+    if initializer is not None:
+        parts, large = initializer
+        kind, payload = outcome_of(0, parts, list(large))
+        if kind == channels.STRUCK:
+            return describe(gate.Interrupted(), "initializer")
+        if (
+            kind == channels.FAILED and payload[0] != "result"
+        ):  # what an initializer returns is nobody's
+            return ("initializer", *payload[1:])
+    return None

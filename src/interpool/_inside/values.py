@@ -741,6 +741,8 @@ class Segments:
 
     def write(self, data: Any) -> int:
         """Take a piece. A buffer that may change is copied at once."""
+        if (raw := getattr(data, "raw", None)) is not None:
+            data = raw()  # the buffer of an extension's object, by way of PickleBuffer
         size = len(data)
         if size >= LARGE:
             # Or it is what the pickler has kept in its own buffer, of an integer above all.

@@ -1,0 +1,250 @@
+"""The loop of a worker process, and what both of its ends agree on.
+
+A process is given what an interpreter is given, in the same modules: it runs one task at a time,
+says the same frames in the pipe, prints by it, and has the same gate. What is different is how a
+task gets there and how it is struck:
+
+* A task comes by a socket of its own: what is small in the stream, what is large in memory that
+  both share, whose descriptor comes along. Large outcomes go the same way back.
+* It is struck by SIGINT. The handler runs in the task's own thread, so the gate needs no more than
+  to be looked at.
+
+It ends when its socket is closed: with main, whatever became of that.
+"""
+
+import marshal
+import mmap
+import os
+import signal
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from interpool._inside import channels, gate, outcomes, surroundings
+else:
+    import _interpool_channels as channels
+    import _interpool_gate as gate
+    import _interpool_outcomes as outcomes
+    import _interpool_surroundings as surroundings
+
+sys.modules["_interpool_process"] = sys.modules["interpool._inside.process"]
+__name__ = "_interpool_process"
+
+# Bytes from which on parts of a message travel in shared memory: about what a socket takes at once.
+SHARED = 1 << 17
+_READ = 1 << 16
+_LENGTH = 4
+
+type Part = bytes | str
+
+
+# --- Messages of several parts: the first in the stream, all of them in shared memory if large ---
+
+
+def send_parts(sock: socket.socket, parts: Sequence[Part]) -> None:
+    """Send the parts of a message.
+
+    Raises:
+        OSError: if nobody reads, or the system has no memory to share.
+    """
+    raw = [it.encode("utf-8", "surrogatepass") if isinstance(it, str) else it for it in parts]
+    texts = [isinstance(it, str) for it in parts]
+    sizes = [len(it) for it in raw]
+    if sum(sizes) < SHARED:
+        header = marshal.dumps((sizes, texts, False))
+        frame = len(header).to_bytes(_LENGTH, "little") + header
+        sock.sendall(b"".join((frame, *raw)))
+        return
+    header = marshal.dumps((sizes, texts, True))
+    frame = len(header).to_bytes(_LENGTH, "little") + header
+    memory = _share(raw)
+    try:
+        sent = socket.send_fds(sock, [frame], [memory])
+        sock.sendall(frame[sent:])
+    finally:
+        os.close(memory)
+
+
+class Receiver:
+    """The reading end of a socket by which messages come."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._data = bytearray()
+        self._descriptors: list[int] = []
+
+    def receive(self) -> list[Part] | None:
+        """Wait for the next message and return its parts; None if there will be none."""
+        start = self._take(_LENGTH)
+        if start is None:
+            return None
+        header = self._take(int.from_bytes(start, "little"))
+        if header is None:
+            return None
+        sizes, texts, is_shared = marshal.loads(header)
+        if is_shared:
+            raw = _read(self._descriptors.pop(0), sizes)
+        else:
+            found = [self._take(size) for size in sizes]
+            raw = [it for it in found if it is not None]
+            if len(raw) < len(sizes):
+                return None
+        return [
+            it.decode("utf-8", "surrogatepass") if is_text else it
+            for it, is_text in zip(raw, texts, strict=True)
+        ]
+
+    def _take(self, size: int) -> bytes | None:
+        while len(self._data) < size:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._socket, _READ, 1)
+            except ConnectionResetError:
+                return None
+            self._descriptors += descriptors
+            if not data:
+                return None
+            self._data += data
+        taken = bytes(self._data[:size])
+        del self._data[:size]
+        return taken
+
+
+def _share(parts: Sequence[bytes]) -> int:
+    """Write parts into memory of their own; return its descriptor."""
+    if hasattr(os, "memfd_create"):
+        memory = os.memfd_create("interpool", os.MFD_CLOEXEC)
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            memory = os.dup(file.fileno())
+    try:
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(memory, view) :]
+    except BaseException:
+        os.close(memory)
+        raise
+    return memory
+
+
+def _read(memory: int, sizes: Sequence[int]) -> list[bytes]:
+    try:
+        with mmap.mmap(memory, sum(sizes), prot=mmap.PROT_READ) as mapped:
+            parts = []
+            start = 0
+            for size in sizes:
+                parts.append(mapped[start : start + size])
+                start += size
+            return parts
+    finally:
+        os.close(memory)
+
+
+# --- The loop ------------------------------------------------------------------------------------
+
+
+class Process:
+    """A worker process from inside."""
+
+    def __init__(self, number: int, sock: socket.socket, results: int) -> None:
+        """Args: the worker's number, where tasks come from, and the pipe for frames."""
+        self.number = number
+        self.results = results
+        self.socket = sock
+        self.receiver = Receiver(sock)
+        self.current: int | None = None
+
+    def send(self, subject: int, kind: int, payload: Any) -> None:
+        """Send a frame: by the pipe if it goes there in one piece, else in shared memory."""
+        frame = None
+        if not _is_large(kind, payload):
+            frame = marshal.dumps((subject, kind, payload))
+        if frame is not None and len(frame) + channels.HEADER <= channels.ATOMIC_WRITE:
+            channels.write(self.results, channels.with_length(frame))
+            return
+        if kind == channels.VALUE_PICKLED:
+            context, *segments = payload
+            parts = [marshal.dumps(context), *segments]
+        else:
+            parts = [marshal.dumps(payload)]
+        notice = marshal.dumps((subject, channels.SHARED, kind))
+        # The notice first, for main reads the socket when it has come, and this may wait for that.
+        channels.write(self.results, channels.with_length(notice))
+        send_parts(self.socket, parts)
+
+    def strike(self, _signal: int, frame: Any) -> None:
+        """Interrupt the current task, or keep it from beginning. The handler of SIGINT."""
+        task = self.current
+        if task is None:
+            return
+        if gate.armed.pop(task, None) is None:
+            gate.condemn(task)
+            return
+        gate.note_place(frame)
+        del gate.struck_at[-1:]  # the program that started this loop
+        raise gate.Interrupted
+
+    def note_begin(self, task: int) -> None:
+        """Tell main that a task begins."""
+        self.send(self.number, channels.TAKEN, (task, outcomes.clock()))
+
+    def serve(self) -> None:
+        """Answer messages until there are none."""
+        while (parts := self.receiver.receive()) is not None:
+            head, *large = parts
+            task, _, environment, *asked = marshal.loads(head)  # type: ignore[arg-type]
+            self.current = task
+            del parts, head
+            surroundings.adopt(environment)
+            kind, payload = outcomes.outcome_of(task, asked, large, self.note_begin)
+            self.current = None
+            gate.forget(task)
+            del asked, large
+            surroundings.flush()
+            try:
+                self.send(task, kind, payload)
+            except (ValueError, MemoryError) as error:
+                self.send(task, channels.FAILED, outcomes.describe(error, "result"))
+            del payload
+
+
+def _is_large(kind: int, payload: Any) -> bool:
+    """Whether a payload is not worth marshalling to see how large it is."""
+    if kind == channels.VALUE_PICKLED:
+        return sum(map(len, payload[1:])) > channels.ATOMIC_WRITE
+    return type(payload) in outcomes.APART_TYPES and len(payload) > channels.ATOMIC_WRITE
+
+
+def run(fd: int, results: int) -> None:
+    """Be a worker process, from its first message, which says how, to its last.
+
+    Args:
+        fd: of the socket.
+        results: of the pipe.
+    """
+    sock = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)  # noqa: FBT003 - it is the worker's, not of what tasks start
+    os.set_inheritable(results, False)  # noqa: FBT003 - the same
+    receiver = Receiver(sock)
+    if (first := receiver.receive()) is None:
+        return
+    number, name, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    process = Process(number, sock, results)
+    process.receiver = receiver
+    signal.signal(signal.SIGINT, process.strike)
+    surroundings.begin(number, results, name, environment)
+    process.current = 0
+    failure = outcomes.prepare(preload, initializer)
+    process.current = None
+    surroundings.flush()
+    if failure is None:
+        process.send(number, channels.BEGUN, None)
+        process.serve()
+    else:
+        process.send(number, channels.UNSTARTED, failure)

@@ -1,0 +1,122 @@
+"""Which lane a task takes: an interpreter, unless it is known that it would be refused there.
+
+Known is what tasks have met: an extension that refuses, the packages by whose imports it was
+reached, and the functions that needed it. A function goes to a process at once if it was among
+those, if it or its module imports such a package, or if an argument is of a class of one. Whatever
+is not known is tried in an interpreter; it costs nothing here until the first refusal.
+
+What is known is the process's: pools learn from each other.
+
+Thread-safety: every function may be called from any thread.
+"""
+
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from interpool._codec import Call
+
+# By the name of a package: the extension by which it, or what it imports, was refused.
+refusing: dict[str, str] = {}
+# By the key of a function's definition: whether it needs one of so many packages.
+_looked_at: dict[int, tuple[int, bool]] = {}
+# What a program's own modules are called that no import finds.
+_NOBODY: Final = frozenset({"__main__", "__mp_main__"})
+# Functions that are looked at beside the one that is called, by way of its globals.
+_MOST: Final = 200
+
+
+def learn(refused: tuple[str, ...], function: int) -> None:
+    """Take note of a refusal that a function has met.
+
+    Args:
+        refused: the extension, and the modules by whose imports it was reached.
+        function: the key of the function's definition.
+    """
+    extension, *chain = refused
+    for module in (*chain, extension):
+        package = _package(module)
+        if package not in _NOBODY and package not in sys.stdlib_module_names:
+            refusing[package] = extension
+    _looked_at[function] = sys.maxsize, True
+
+
+def is_refused(fn: Callable[..., Any], call: Call, args: Iterable[Any]) -> bool:
+    """Whether it is known that a call would be refused in an interpreter."""
+    if not refusing and not _looked_at:
+        return False
+    key = call.definition[0]
+    version, found = _looked_at.get(key, (-1, False))
+    if version < len(refusing):
+        found = any(_package(it) in refusing for it in _modules_of(fn))
+        _looked_at[key] = len(refusing), found
+    return found or any(_package(type(it).__module__) in refusing for it in args)
+
+
+def forget() -> None:
+    """Know nothing any more: for tests."""
+    refusing.clear()
+    _looked_at.clear()
+
+
+def _package(module: object) -> str:
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def _modules_of(fn: Any) -> Iterator[str]:
+    """Names of the modules that running a function takes, as far as its code says."""
+    due = [fn]
+    seen: set[int] = set()
+    while due and len(seen) < _MOST:
+        it = due.pop()
+        if id(it) in seen:
+            continue
+        seen.add(id(it))
+        if isinstance(it, types.FunctionType):
+            yield from _modules_of_function(it, due)
+        elif isinstance(it, types.ModuleType):
+            yield it.__name__
+        elif isinstance(it, types.MethodType):
+            due += [it.__func__, type(it.__self__)]
+        else:
+            # A partial, a functor, a class, a function in C.
+            due += [part for name in _PARTS if (part := _attribute(it, name)) is not None]
+            for holder in (it, type(it)):
+                module = _attribute(holder, "__module__")
+                if isinstance(module, str):
+                    yield module
+
+
+_PARTS: Final = ("func", "__wrapped__", "__self__")
+
+
+def _attribute(it: Any, name: str) -> Any:
+    try:
+        return getattr(it, name, None)
+    except Exception:  # an object that does not like to be looked at
+        return None
+
+
+def _modules_of_function(function: types.FunctionType, due: list[Any]) -> Iterator[str]:
+    module = function.__module__
+    if isinstance(module, str):
+        yield module
+        if module not in _NOBODY:  # it is imported there, with what it imports
+            for it in list(vars(sys.modules.get(module, types)).values()):
+                if isinstance(it, types.ModuleType):
+                    yield it.__name__
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [it for it in code.co_consts if isinstance(it, types.CodeType)]
+        for name in code.co_names:
+            yield name  # of an import in its body, perhaps
+            if name in function.__globals__:
+                due.append(function.__globals__[name])
+    for cell in function.__closure__ or ():
+        try:
+            due.append(cell.cell_contents)
+        except ValueError:  # empty
+            continue

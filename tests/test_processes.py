@@ -1,0 +1,449 @@
+"""The process lane: the same futures, errors, limits; processes that die; what is left of them."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, wait
+from typing import Any
+
+import psutil
+import pytest
+
+from interpool import (
+    BrokenInterpreterPool,
+    InterpreterPoolExecutor,
+    Options,
+    ProcessDied,
+    Retry,
+    TaskInterrupted,
+    TaskTimeout,
+    TransferError,
+)
+from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
+
+
+@pytest.fixture
+def pool() -> Iterator[InterpreterPoolExecutor]:
+    with InterpreterPoolExecutor(2) as made:
+        yield made
+
+
+@pytest.fixture
+def lane(pool: InterpreterPoolExecutor) -> Options:
+    return pool.options(lane="process")
+
+
+def pid(_: object = None) -> int:
+    return os.getpid()
+
+
+def arrive(path: str) -> None:
+    """Say that the task runs, by a named pipe: no descriptor of the test's is there."""
+    with open(path, "wb") as pipe:  # noqa: PTH123 - as a task would
+        pipe.write(b".")
+
+
+def arrive_and_spin(path: str) -> None:
+    arrive(path)
+    while True:
+        pass
+
+
+def arrive_and_swallow(path: str) -> None:
+    arrive(path)
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:  # noqa: S110 - that is what it is for
+            pass
+
+
+def arrive_and_wait(path: str, way_out: str) -> int:
+    arrive(path)
+    with open(way_out, "rb") as pipe:  # noqa: PTH123
+        pipe.read(1)
+    return os.getpid()
+
+
+class Fifo:
+    """A named pipe by which a task in a process says that it runs."""
+
+    def __init__(self, path: str) -> None:
+        os.mkfifo(path)
+        self.path = path
+
+    def wait(self) -> None:
+        with open(self.path, "rb") as pipe:  # noqa: PTH123
+            assert pipe.read(1) == b"."
+
+    def open(self) -> None:
+        with open(self.path, "wb") as pipe:  # noqa: PTH123
+            pipe.write(b".")
+
+
+@pytest.fixture
+def fifo(tmp_path: Any) -> Fifo:
+    return Fifo(str(tmp_path / "fifo"))
+
+
+@pytest.fixture
+def way_out(tmp_path: Any) -> Fifo:
+    return Fifo(str(tmp_path / "out"))
+
+
+# --- The same as in an interpreter ---------------------------------------------------------------
+
+
+def test_it_runs_in_another_process(lane: Options) -> None:
+    assert lane.submit(pid).result(PATIENCE) != os.getpid()
+
+
+def test_no_process_starts_before_it_is_needed(pool: InterpreterPoolExecutor) -> None:
+    assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+    assert pool.statistics().workers.processes == 0
+    assert not psutil.Process().children()
+
+
+def test_functions_by_value_and_what_they_hold(lane: Options) -> None:
+    table = {"a": [1, 2], "b": (3,)}
+
+    class Local:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+    def task(key: str) -> Any:
+        return table[key], Local(len(key))
+
+    found, made = lane.submit(task, "a").result(PATIENCE)
+    assert found == [1, 2]
+    assert isinstance(made, Local)
+    assert made.n == 1
+
+
+@pytest.mark.parametrize("size", [0, 10, 4_000, 5_000, 200_000, 3_000_000])
+@pytest.mark.parametrize("make", [bytes, lambda n: "ä" * n, bytearray, lambda n: [b"x" * n, n]])
+def test_large_and_small_come_and_go(lane: Options, make: Any, size: int) -> None:
+    value = make(size)
+    assert lane.submit(identity, value).result(PATIENCE) == value
+    assert lane.submit(len, value).result(PATIENCE) == len(value)
+
+
+def test_its_errors_are_the_same(lane: Options) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        lane.submit(divide, 1, 0).result(PATIENCE)
+    assert "in divide" in str(caught.value.__cause__)
+    with pytest.raises(TransferError, match="the result of"):
+        lane.submit(threading.Lock).result(PATIENCE)
+    with pytest.raises(SystemExit):
+        lane.submit(exit_with, 3).result(PATIENCE)
+    assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_what_it_prints_comes_here(lane: Options, capsys: pytest.CaptureFixture[str]) -> None:
+    def talk() -> None:
+        print("a line")
+        print("another", file=sys.stderr)
+
+    lane.submit(talk).result(PATIENCE)
+    assert tuple(capsys.readouterr()) == ("a line\n", "another\n")
+
+
+def test_maps(lane: Options) -> None:
+    assert list(lane.map(add, range(1_000), range(1_000))) == [*range(0, 2_000, 2)]
+    assert sorted(lane.map_unordered(identity, range(100))) == [*range(100)]
+    assert list(lane.map(identity, range(7), chunksize=3)) == [*range(7)]
+    endless = iter(int, 1)
+    results = lane.map(identity, endless, buffersize=5)
+    assert [next(results) for _ in range(20)] == [0] * 20
+    results.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_a_map_stops_at_what_fails(lane: Options) -> None:
+    results = lane.map(divide, [1, 2, 3], [1, 0, 1])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_initializer_and_preload() -> None:
+    def begin(value: int) -> None:
+        import builtins
+
+        builtins.begun = value  # type: ignore[attr-defined]
+
+    def ask() -> tuple[int, bool]:
+        import builtins
+
+        return builtins.begun, "colorsys" in sys.modules  # type: ignore[attr-defined]
+
+    with InterpreterPoolExecutor(1, initializer=begin, initargs=(7,), preload=["colorsys"]) as pool:
+        assert pool.options(lane="process").submit(ask).result(PATIENCE) == (7, True)
+
+
+def test_an_initializer_that_fails_there_breaks_the_pool() -> None:
+    here = os.getpid()
+
+    def begin() -> None:
+        import os
+
+        if os.getpid() != here:
+            raise LookupError("not here")
+
+    with InterpreterPoolExecutor(1, initializer=begin) as pool:
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        future = pool.options(lane="process").submit(add, 1, 2)
+        with pytest.raises(BrokenInterpreterPool, match="not here"):
+            future.result(PATIENCE)
+        with pytest.raises(BrokenInterpreterPool, match="not here"):
+            pool.submit(add, 1, 2)
+
+
+def test_a_program_that_is_not_guarded_runs_once() -> None:
+    done = run_program(
+        "from interpool import InterpreterPoolExecutor\n"
+        "print('here')\n"
+        "pool = InterpreterPoolExecutor(1)\n"
+        "print(pool.options(lane='process').submit(lambda: 6 * 7).result())\n"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("here\n42\n", "", 0)
+
+
+def test_counts_and_lanes(pool: InterpreterPoolExecutor, lane: Options) -> None:
+    pool.submit(add, 1, 2).result(PATIENCE)
+    wait([lane.submit(add, n, n) for n in range(10)], PATIENCE)
+    statistics = pool.statistics()
+    assert dict(statistics.lanes) == {"interpreter": 1, "process": 10}
+    assert statistics.workers.processes in {1, 2}
+    assert statistics.tasks.done == 11
+
+
+# --- Stopped -------------------------------------------------------------------------------------
+
+
+def test_interrupt(lane: Options, fifo: Fifo) -> None:
+    future = lane.submit(arrive_and_spin, fifo.path)
+    fifo.wait()
+    assert future.running()
+    assert future.interrupt()
+    with pytest.raises(TaskInterrupted, match="arrive_and_spin was interrupted") as caught:
+        future.result(PATIENCE)
+    assert "in arrive_and_spin" in caught.value.stack
+    assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_what_does_not_stop_is_killed(lane: Options, fifo: Fifo) -> None:
+    future = lane.submit(arrive_and_swallow, fifo.path)
+    fifo.wait()
+    assert future.interrupt(grace=0.01)
+    with pytest.raises(TaskInterrupted, match="its process was killed"):
+        future.result(PATIENCE)
+    assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_timeout(lane: Options, fifo: Fifo) -> None:
+    import time
+
+    with pytest.raises(TaskTimeout, match="its timeout of 0"):
+        lane.options(timeout=0.05).submit(time.sleep, PATIENCE).result(PATIENCE)
+    assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_cancel(fifo: Fifo, way_out: Fifo) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        running = lane.submit(arrive_and_wait, fifo.path, way_out.path)
+        fifo.wait()
+        waiting = lane.submit(add, 1, 2)
+        assert not running.cancel()
+        assert waiting.cancel()
+        way_out.open()
+        running.result(PATIENCE)
+        with pytest.raises(CancelledError):
+            waiting.result(PATIENCE)
+        assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_terminate(fifo: Fifo) -> None:
+    pool = InterpreterPoolExecutor(1)
+    lane = pool.options(lane="process")
+    running = lane.submit(arrive_and_spin, fifo.path)
+    waiting = [lane.submit(add, 1, 2) for _ in range(5)]
+    fifo.wait()
+    pool.terminate_workers()
+    assert isinstance(running.exception(PATIENCE), TaskInterrupted)
+    assert all(future.cancelled() for future in waiting)
+    pool.shutdown()
+
+
+def test_shutdown_without_waiting_finishes_what_was_given() -> None:
+    pool = InterpreterPoolExecutor(1)
+    futures = [pool.options(lane="process").submit(identity, n) for n in range(20)]
+    pool.shutdown(wait=False)
+    assert [future.result(PATIENCE) for future in futures] == [*range(20)]
+    pool.shutdown()
+
+
+# --- Died ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_fails_its_own_task(
+    fifo: Fifo, way_out: Fifo, number: signal.Signals
+) -> None:
+    def kill_oneself() -> None:
+        os.kill(os.getpid(), number)
+
+    with InterpreterPoolExecutor(2) as pool:
+        lane = pool.options(lane="process")
+        other = lane.submit(arrive_and_wait, fifo.path, way_out.path)
+        fifo.wait()
+        with pytest.raises(ProcessDied, match=f"was killed by {number.name}") as caught:
+            lane.submit(kill_oneself).result(PATIENCE)
+        assert caught.value.signal == number
+        assert caught.value.exitcode == -number
+        assert str(caught.value.pid) in str(caught.value)
+        way_out.open()
+        assert other.result(PATIENCE) != caught.value.pid
+        assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_a_process_that_exits_says_with_what(lane: Options) -> None:
+    with pytest.raises(ProcessDied, match="exited with 7") as caught:
+        lane.submit(os._exit, 7).result(PATIENCE)
+    assert (caught.value.exitcode, caught.value.signal) == (7, None)
+
+
+def test_it_may_be_tried_again(lane: Options, tmp_path: Any) -> None:
+    mark = str(tmp_path / "mark")
+
+    def die_once() -> str:
+        try:
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return "alive"
+        os._exit(1)
+
+    view = lane.options(retries=Retry(2, on=ProcessDied, delay=0))
+    assert view.submit(die_once).result(PATIENCE) == "alive"
+
+
+def test_an_idle_process_that_is_killed_costs_no_task() -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        for _ in range(3):
+            found = psutil.Process(lane.submit(pid).result(PATIENCE))
+            found.kill()
+            psutil.wait_procs([found], timeout=0)  # its parent reaps it when it looks
+            assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_killed_under_load_no_future_is_lost() -> None:
+    def work(n: int) -> int:
+        return sum(range(n % 1_000)) * 0 + n
+
+    with InterpreterPoolExecutor(2) as pool:
+        lane = pool.options(lane="process")
+        futures = [lane.submit(work, n) for n in range(3_000)]
+        killed = 0
+        for index in range(0, 2_500, 500):
+            wait(futures[index : index + 1], PATIENCE)
+            for child in psutil.Process().children():
+                child.kill()
+                killed += 1
+        died = 0
+        for n, future in enumerate(futures):
+            if isinstance(future.exception(PATIENCE), ProcessDied):
+                died += 1
+            else:
+                assert future.result() == n
+        assert died <= killed
+
+
+def test_a_child_of_a_dead_process_does_not_hide_its_end(lane: Options) -> None:
+    def fork_and_die() -> None:
+        import time
+
+        if os.fork() == 0:
+            time.sleep(1)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ProcessDied):
+        lane.submit(fork_and_die).result(PATIENCE)
+
+
+def test_no_process_is_left_by_a_main_process_that_is_killed() -> None:
+    source = """
+import os, signal
+from interpool import InterpreterPoolExecutor
+pool = InterpreterPoolExecutor(1)
+print(pool.options(lane="process").submit(os.getpid).result(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = run_program(source)
+    assert done.returncode == -signal.SIGKILL
+    try:
+        psutil.Process(int(done.stdout)).wait(PATIENCE)
+    except psutil.NoSuchProcess:
+        return
+
+
+def test_ctrl_c_ends_a_program_with_tasks_in_processes() -> None:
+    source = """
+import os, signal, threading, time
+from interpool import InterpreterPoolExecutor
+
+def spin():
+    while True:
+        pass
+
+with InterpreterPoolExecutor(1) as pool:
+    future = pool.options(lane="process").submit(spin)
+    while not future.running():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+    future.result()
+"""
+    done = run_program(source)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+
+
+def test_a_process_that_cannot_be_started_fails_its_task(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ProcessDied, match="No worker process could be started for add"):
+        pool.options(lane="process").submit(add, 1, 2).result(PATIENCE)
+    monkeypatch.undo()
+    assert pool.options(lane="process").submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_nothing_is_read_from_standard_input(lane: Options) -> None:
+    assert lane.submit(_read_stdin).result(PATIENCE) == ""
+
+
+def _read_stdin() -> str:
+    import sys
+
+    return sys.stdin.read()
+
+
+def test_a_gate_of_the_other_lane_is_not_needed(gate: Gate) -> None:
+    """Descriptors of this process are not there, and nothing of it is inherited."""
+
+    def is_open(fd: int) -> bool:
+        try:
+            os.fstat(fd)
+        except OSError:
+            return False
+        return True
+
+    with InterpreterPoolExecutor(1) as pool:
+        assert not pool.options(lane="process").submit(is_open, gate.exit).result(PATIENCE)

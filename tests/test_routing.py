@@ -1,0 +1,277 @@
+"""Which lane a task takes: what is refused goes to a process, and is known from then on."""
+
+import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from interpool import (
+    FallbackWarning,
+    IncompatibleExtensionError,
+    InterpreterPoolExecutor,
+    _routing,
+)
+from support import PATIENCE, add, identity, interpreter, run_program
+
+# Not imported at the head: a worker that imports this module would be refused for that alone.
+pytestmark = pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not installed")
+
+# Of the standard library, it refuses interpreters.
+REFUSES = "_curses"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known() -> Iterator[None]:
+    _routing.forget()
+    yield
+    _routing.forget()
+
+
+@pytest.fixture
+def pool() -> Iterator[InterpreterPoolExecutor]:
+    with InterpreterPoolExecutor(2) as made:
+        yield made
+
+
+def mean(values: list[float]) -> float:
+    import numpy as np
+
+    return float(np.mean(values))
+
+
+def process_of(*_: Any) -> int:
+    import os
+
+    return os.getpid()
+
+
+def test_the_article_s_example_gives_its_answer(pool: InterpreterPoolExecutor) -> None:
+    with pytest.warns(FallbackWarning, match=r"mean runs in a worker process.*numpy\._core"):
+        assert pool.submit(mean, [10, 20, 15]).result(PATIENCE) == 15.0
+    statistics = pool.statistics()
+    assert (statistics.tasks.diverted, statistics.tasks.done, statistics.tasks.failed) == (1, 1, 0)
+
+
+def test_it_is_said_once_and_known_from_then_on(pool: InterpreterPoolExecutor) -> None:
+    with pytest.warns(FallbackWarning) as caught:
+        pool.submit(mean, [1, 2]).result(PATIENCE)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [pool.submit(mean, [n]).result(PATIENCE) for n in range(5)] == [*range(5)]
+        assert list(pool.map(mean, [[n] for n in range(50)])) == [*range(50)]
+    assert pool.statistics().tasks.diverted == 1
+    assert _routing.refusing["numpy"] == "numpy._core._multiarray_umath"
+
+
+def test_other_functions_of_that_package_go_there_at_once(pool: InterpreterPoolExecutor) -> None:
+    with pytest.warns(FallbackWarning):
+        pool.submit(mean, [1, 2]).result(PATIENCE)
+
+    import numpy as np
+
+    def total(values: list[int]) -> int:
+        return int(np.sum(values))  # of its closure
+
+    assert pool.submit(total, [1, 2]).result(PATIENCE) == 3
+    array = np.arange(5)
+    assert pool.submit(len, array).result(PATIENCE) == 5  # an argument
+    assert pool.submit(array.sum).result(PATIENCE) == 10  # a bound method
+    assert pool.statistics().tasks.diverted == 1
+
+
+def test_others_stay_in_interpreters(pool: InterpreterPoolExecutor) -> None:
+    with pytest.warns(FallbackWarning):
+        pool.submit(mean, [1, 2]).result(PATIENCE)
+    assert pool.submit(interpreter).result(PATIENCE) != 0
+    assert dict(pool.statistics().lanes) == {"interpreter": 1, "process": 1}
+
+
+def test_an_argument_that_cannot_be_loaded_there_is_loaded_in_a_process(
+    pool: InterpreterPoolExecutor,
+) -> None:
+    import numpy as np
+
+    array = np.arange(100_000.0)
+    with pytest.warns(FallbackWarning):
+        found = pool.submit(identity, array).result(PATIENCE)
+    assert (found == array).all()
+    found[0] = 1  # its own
+
+
+def test_a_map_that_is_refused_is_run_in_processes(pool: InterpreterPoolExecutor) -> None:
+    with pytest.warns(FallbackWarning):
+        assert list(pool.map(mean, [[n, n + 2] for n in range(500)])) == [*range(1, 501)]
+    results = pool.map_unordered(refuse_odd, range(40))
+    with pytest.warns(FallbackWarning):
+        assert sorted(results) == [*range(40)]
+
+
+def refuse_odd(n: int) -> int:
+    if n % 2:
+        import _curses  # noqa: F401
+    return n
+
+
+def test_an_error_if_one_wants_it() -> None:
+    with InterpreterPoolExecutor(1, fallback="error") as pool:
+        with pytest.raises(IncompatibleExtensionError) as caught:
+            pool.submit(mean, [1, 2]).result(PATIENCE)
+        error = caught.value
+        assert error.extension == error.name == "numpy._core._multiarray_umath"
+        assert error.chain[0] == "numpy"
+        assert "reached by numpy -> " in str(error)
+        assert 'lane="process"' in str(error)
+        assert isinstance(error.__cause__, ImportError)
+        with pytest.raises(IncompatibleExtensionError):
+            list(pool.map(mean, [[1], [2]]))
+        assert pool.statistics().workers.processes == 0
+
+
+def test_an_error_in_the_interpreters_lane(pool: InterpreterPoolExecutor) -> None:
+    with pytest.raises(IncompatibleExtensionError):
+        pool.options(lane="interpreter").submit(mean, [1, 2]).result(PATIENCE)
+
+
+def test_an_import_error_of_another_kind_is_the_task_s(pool: InterpreterPoolExecutor) -> None:
+    def missing() -> None:
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401
+
+    with pytest.raises(ModuleNotFoundError):
+        pool.submit(missing).result(PATIENCE)
+    assert not _routing.refusing
+
+
+def test_a_module_that_imports_it_is_known_by_its_imports(
+    pool: InterpreterPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app_of_a_user.py").write_text(
+        f"import {REFUSES}\ndef work(n):\n    return n + 1\ndef other(n):\n    return n + 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import app_of_a_user  # type: ignore[import-not-found]
+
+    with pytest.warns(FallbackWarning, match="work runs in a worker process"):
+        assert pool.submit(app_of_a_user.work, 1).result(PATIENCE) == 2
+    assert pool.submit(app_of_a_user.other, 1).result(PATIENCE) == 3
+    assert pool.statistics().tasks.diverted == 1
+    sys.modules.pop("app_of_a_user")
+
+
+def test_from_a_program() -> None:
+    done = run_program(
+        "import numpy as np\n"
+        "from interpool import InterpreterPoolExecutor\n"
+        "def average(values):\n"
+        "    return float(np.mean(values))\n"
+        "with InterpreterPoolExecutor() as pool:\n"
+        "    print(pool.submit(average, [10, 20, 15]).result())\n"
+    )
+    assert (done.stdout, done.returncode) == ("15.0\n", 0)
+    assert done.stderr.count("FallbackWarning") == 1
+
+
+def test_many_threads_learn_at_once(pool: InterpreterPoolExecutor) -> None:
+    found: list[float] = []
+
+    def use() -> None:
+        found.extend(pool.submit(mean, [n]).result(PATIENCE) for n in range(20))
+
+    with warnings.catch_warnings(record=True):
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert sorted(found) == sorted([*range(20)] * 4)
+
+
+def test_a_task_with_a_limit_is_diverted_with_it(pool: InterpreterPoolExecutor) -> None:
+    with pytest.warns(FallbackWarning):
+        assert pool.options(timeout=PATIENCE, retries=1).submit(mean, [4]).result(PATIENCE) == 4.0
+    assert pool.statistics().tasks.retried == 0
+
+
+# --- An extension of our own ---------------------------------------------------------------------
+
+# What Python.h declares, as far as it takes: the headers are not everywhere.
+SOURCE = """
+typedef struct { long references; void *type; } Object;
+static struct {
+    Object head; void *init; long index; void *copy;
+    const char *name; const char *doc; long size; void *rest[5];
+} definition = {{1, 0}, 0, 0, 0, "NAME", 0, -1, {0}};
+extern Object *PyModule_Create2(void *, int);
+Object *PyInit_NAME(void) { return PyModule_Create2(&definition, 1013); }
+"""
+
+
+def build(folder: Path, name: str) -> None:
+    """Build an extension module that has not declared that it supports interpreters."""
+    source = folder / f"{name}.c"
+    source.write_text(SOURCE.replace("NAME", name))
+    try:
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", str(source), "-o", str(folder / f"{name}.so")], check=True
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no compiler")
+
+
+def test_an_extension_that_was_built_just_now(
+    pool: InterpreterPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, "refusing_extension")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def load() -> str:
+        import refusing_extension  # type: ignore[import-not-found]
+
+        return str(refusing_extension.__name__)
+
+    with pytest.warns(FallbackWarning, match="refusing_extension"):
+        assert pool.submit(load).result(PATIENCE) == "refusing_extension"
+
+
+# --- What is looked at ---------------------------------------------------------------------------
+
+
+def test_what_a_function_needs_is_seen_in_its_code() -> None:
+    import functools
+
+    package = ModuleType("strange")
+    value = type("Value", (), {"__module__": "strange.inner", "method": identity})
+    _routing.refusing["strange"] = "strange._c"
+
+    class Call:
+        name = "f"
+
+        def __init__(self, key: int) -> None:
+            self.definition = key, b""
+
+    def by_import() -> None:
+        import strange.inner  # type: ignore[import-not-found]  # noqa: F401
+
+    def by_closure() -> Any:
+        return package
+
+    def by_nested() -> Any:
+        def inner() -> Any:
+            return package
+
+        return inner
+
+    for key, fn in enumerate(
+        [by_import, by_closure, by_nested, value, functools.partial(by_closure), value().method]
+    ):
+        assert _routing.is_refused(fn, Call(key), ()), fn  # type: ignore[arg-type]
+    assert not _routing.is_refused(add, Call(100), ())  # type: ignore[arg-type]
+    assert _routing.is_refused(add, Call(100), (value(),))  # type: ignore[arg-type]
