@@ -26,7 +26,6 @@ def test_max_workers_defaults_to_the_cores_that_may_be_used() -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("fallback", "error"),
         ("shared", {}),
     ],
 )
