@@ -437,7 +437,6 @@ def test_options_are_of_their_calls(pool: InterpreterPoolExecutor, arrivals: Gat
         ({"retries": -1}, ValueError, "retries must not be negative"),
         ({"retries": 1.5}, TypeError, "retries must be an integer or a Retry"),
         ({"lane": "fast"}, ValueError, "lane must be one of"),
-        ({"lane": "thread"}, NotImplementedError, "not available yet"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

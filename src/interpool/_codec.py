@@ -116,7 +116,7 @@ class Call:
                 known.call = cls(known.name, known.definition)
             call: Call = known.call
             return call
-        name = _name_of(fn)
+        name = name_of(fn)
         try:
             return cls(name, *_functions.define(fn))
         except KeyboardInterrupt:
@@ -273,7 +273,8 @@ class Call:
         return _anatomy.refusal(error, (args, kwargs), "the arguments", "argument", of=of)
 
 
-def _name_of(fn: Callable[..., Any]) -> str:
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return by what name errors call a function."""
     try:
         name = getattr(fn, "__qualname__", None)
     except KeyboardInterrupt:

@@ -30,7 +30,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _codec, _threads
@@ -42,7 +41,7 @@ from interpool._interrupts import Deferred, may_be_called_back
 from interpool._lots import Piece
 from interpool._output import Console, Output
 from interpool._reports import Notice, report, warn
-from interpool._task import Outcome, Task
+from interpool._task import Outcome, Raised, Task
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
@@ -249,30 +248,21 @@ class Collector:
             if error is not None and self._engine.try_again(task, error):
                 return
             if error is not None:
-                outcome = Outcome(task, channels.DIED, _Raised(error))
+                outcome = Outcome(task, channels.DIED, Raised(error))
         _end(outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    """An exception that has been made."""
-
-    error: BaseException
-
-    def as_exception(self, _name: str) -> BaseException:
-        """What to end a task with."""
-        return self.error
-
-
 def _error_of(outcome: Outcome) -> BaseException | None:
-    """Return the exception that a task is to end with, or None if it is to end with a value."""
-    if outcome.kind in {channels.VALUE_PLAIN, channels.VALUE_PICKLED}:
-        return None
-    try:
-        _value(outcome.kind, outcome.payload, outcome.task._name)
-    except BaseException as error:
-        return BaseException.with_traceback(error, None)
-    return None
+    """Return the exception that a task is to end with, or None if there is a value to load."""
+    name = outcome.task._name
+    match outcome.kind:
+        case channels.VALUE_PLAIN | channels.VALUE_PICKLED:
+            return None
+        case channels.FAILED:
+            return Failure.from_frame(outcome.payload).as_exception(name)
+        case _:
+            error: BaseException = outcome.payload.as_exception(name)
+            return error
 
 
 def _end(outcome: Outcome) -> None:
@@ -285,24 +275,16 @@ def _end(outcome: Outcome) -> None:
     assert isinstance(future, Future)  # noqa: S101 - there is no third kind
     with contextlib.suppress(InvalidStateError):  # its user has set its result
         try:
-            value = _value(outcome.kind, outcome.payload, future._name)
-        except BaseException as error:
-            BaseException.with_traceback(error, None)  # not by way of this module
-            future.set_exception(error)
-        else:
-            future.set_result(value)
+            if (error := _error_of(outcome)) is not None:
+                future.set_exception(error)
+            elif outcome.kind == channels.VALUE_PLAIN:
+                future.set_result(outcome.payload)
+            else:
+                future.set_result(_codec.load_result(outcome.payload, future._name))
+        except InvalidStateError:
+            raise
+        except BaseException as failure:  # of loading a result
+            BaseException.with_traceback(failure, None)  # not by way of this module
+            future.set_exception(failure)
         finally:
             future._keeps = ()
-
-
-def _value(kind: int, payload: Any, name: str) -> Any:
-    """Return the value of a frame, or raise its exception; `name` is the function's."""
-    match kind:
-        case channels.VALUE_PLAIN:
-            return payload
-        case channels.VALUE_PICKLED:
-            return _codec.load_result(payload, name)
-        case channels.FAILED:
-            raise Failure.from_frame(payload).as_exception(name)
-        case _:
-            raise payload.as_exception(name)

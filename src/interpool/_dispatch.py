@@ -26,7 +26,7 @@ from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
     from interpool._future import Future
-    from interpool._processes import Processes
+    from interpool._lanes.base import Lane
     from interpool._transport import Item, Transport
     from interpool._worker import Report
 
@@ -40,7 +40,7 @@ class Dispatch:
     Attributes:
         in_flight: what was sent to interpreters and not answered, by number.
         elsewhere: the same of other lanes.
-        processes: the process lane, once there is one.
+        lanes: those beside the interpreters, by name, once there are any.
         tally: what became of the others.
         heard: how many unended futures, and waiting threads, somebody listens to.
         transport: where tasks are sent, once it is open.
@@ -50,7 +50,7 @@ class Dispatch:
         """Args: where to report a task that could not be sent."""
         self.in_flight: dict[int, Task] = {}
         self.elsewhere: dict[int, Task] = {}
-        self.processes: Processes | None = None
+        self.lanes: dict[str, Lane] = {}
         self.tally = Tally()
         self.heard = 0
         self.transport: Transport | None = None
@@ -149,12 +149,12 @@ class Dispatch:
         """Return a task that was sent and not answered."""
         return self.in_flight.get(number) or self.elsewhere.get(number)
 
-    def divert(self, number: int, processes: Processes) -> None:
+    def divert(self, number: int, lane: Lane) -> None:
         """Send a task to a process that an interpreter has refused."""
         task = self.in_flight.pop(number)
         if isinstance(task, Piece):
-            task.lot.is_elsewhere = True
-        processes.add(task)
+            task.lot.lane = lane
+        lane.add(task)
 
     def add_lot(self, lot: Lot) -> None:
         """Take what was added to a lot."""
@@ -195,9 +195,9 @@ class Dispatch:
         Returns:
             Whether anything was sent.
         """
-        if lot.is_elsewhere and self.processes is not None:
+        if lot.lane is not None:
             self._unqueue_lot(lot)
-            self.processes.add_lot(lot)
+            lot.lane.add_lot(lot)
             return False
         any_sent = False
         while (piece := self._next_piece(transport, lot)) is not None:
@@ -329,8 +329,8 @@ class Dispatch:
                 self.leave(task, Stage.WITHDRAWN)
                 withdrawn.append(task)
         lots = {*self._lots}
-        if self.processes is not None:
-            tasks, others = self.processes.withdraw_all()
+        for lane in self.lanes.values():
+            tasks, others = lane.withdraw_all()
             lots.update(others)
             for task in tasks:
                 self.leave(task, Stage.WITHDRAWN)

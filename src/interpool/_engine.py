@@ -48,14 +48,16 @@ from interpool._idling import Idling
 from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
-from interpool._processes import Host, Processes
+from interpool._lanes.base import Host, Lane
+from interpool._lanes.processes import Processes
+from interpool._lanes.threads import Threads
 from interpool._reports import warn
 from interpool._spares import SPARES
 from interpool._staff import Staff
 from interpool._statistics import Statistics, Tasks, Times, lanes_of, process_memory
 from interpool._stopper import Stopper
 from interpool._stops import GRACE, SHORT_GRACE, Reason, Stop
-from interpool._task import Outcome, Stage, Task
+from interpool._task import Outcome, Stage, Task, Work
 from interpool._terms import PLAIN, Terms, note_attempts
 from interpool._timekeeper import Timekeeper
 from interpool._transport import Frame, Transport, function_of, item_of
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from interpool._lots import Lot
     from interpool._transport import Item
 
+_NO_MESSAGE: Final = (), ()  # of a task that is not sent
 _UNENDED: Final = frozenset({Stage.DELAYED, Stage.WAITING, Stage.SENT})
 
 
@@ -121,7 +124,7 @@ class Engine:
             raise RuntimeError(self.refusal)
 
     def submit(
-        self, request: Request, name: str, terms: Terms = PLAIN, *, is_elsewhere: bool = False
+        self, request: Request, name: str, terms: Terms = PLAIN, *, lane: str | None = None
     ) -> Future[Any]:
         """Take a task.
 
@@ -129,7 +132,7 @@ class Engine:
             request: its message.
             name: its function's.
             terms: its terms.
-            is_elsewhere: whether it is for a process.
+            lane: which one it is for, if not for the interpreters.
 
         Raises:
             BrokenInterpreterPool: if a worker could not start.
@@ -146,8 +149,8 @@ class Engine:
         with Deferred(), self.lock:
             self.check_open()
             transport = self.transport or self._open()
-            if is_elsewhere:
-                self._lane().add(future)
+            if lane is not None:
+                self.lane(lane).add(future)
             else:
                 self.tasks.add(future, transport)
             hiring = self._is_short() or self._lacks_hosts()
@@ -159,6 +162,27 @@ class Engine:
         """Return what workers are to take over, as it is now; None: what they began with."""
         environment = _environment.snapshot()
         return None if environment is self._settings.environment else environment
+
+    def submit_work(self, work: Work, name: str, terms: Terms) -> Future[Any]:
+        """Take a task for a thread of this interpreter.
+
+        Raises:
+            BrokenInterpreterPool, RuntimeError: as `submit` does.
+        """
+        future: Future[Any] = Future(self, name, next(self._task_numbers))
+        future._work = work
+        future._terms = terms
+        if terms.retry is not None:
+            future._message = _NO_MESSAGE
+        with Deferred(), self.lock:
+            self.check_open()
+            if self.transport is None:
+                self._open()
+            self.lane("thread").add(future)
+            hiring = self._lacks_hosts()
+        if hiring:
+            self.hire()
+        return future
 
     def prepare(
         self,
@@ -185,8 +209,6 @@ class Engine:
         """Take what was added to a lot. The lock is held."""
         if self.transport is None:
             self._open()
-        if lot.is_elsewhere:
-            self._lane()
         self.tasks.add_lot(lot)
 
     def refuse(self, error: BaseException) -> Future[Any]:
@@ -372,17 +394,19 @@ class Engine:
             tasks, transport, staff = self.tasks, self.transport, self.staff
             unfinished, waiting = tasks.counts()
             tally = tasks.tally
-            alive = 0
-            if (processes := tasks.processes) is not None:
-                unfinished += processes.running + processes.waiting
-                waiting += processes.waiting
-                alive = processes.alive
+            alive = {"process": 0, "thread": 0}
+            for lane in tasks.lanes.values():
+                unfinished += lane.running + lane.waiting
+                waiting += lane.waiting
+                alive[lane.name] = lane.alive
             boards = [worker.board for worker in staff.everybody()]
             starts = [
                 int(it.ready_after * 1e9) for it in staff.everybody() if it.ready_after is not None
             ]
             return Statistics(
-                workers=replace(staff.statistics(), processes=alive),
+                workers=replace(
+                    staff.statistics(), processes=alive["process"], threads=alive["thread"]
+                ),
                 tasks=Tasks(
                     waiting=min(waiting, unfinished),
                     running=max(unfinished - waiting, 0),
@@ -539,7 +563,7 @@ class Engine:
         with self.lock:
             if self.refusal is None or not self.staff.is_empty or not self.tasks.is_empty:
                 return False
-            if self.tasks.processes is not None and not self.tasks.processes.is_empty:
+            if not all(lane.is_empty for lane in self.tasks.lanes.values()):
                 return False
             is_last = not self.staff.abandoned
             if is_last:
@@ -589,15 +613,16 @@ class Engine:
         return self.staff.is_short(*self.tasks.counts())
 
     def _lacks_hosts(self) -> bool:
-        """Whether there are to be more processes."""
-        processes = self.tasks.processes
-        return self.broken is None and processes is not None and processes.is_short
+        """Whether there are to be more processes, or threads."""
+        lanes = self.tasks.lanes
+        return self.broken is None and any(lane.is_short for lane in lanes.values())
 
-    def _lane(self) -> Processes:
-        """Return the process lane, made when the first task comes that needs it."""
-        if self.tasks.processes is None:
-            self.tasks.processes = Processes(self, self._settings)
-        return self.tasks.processes
+    def lane(self, name: str) -> Lane:
+        """Return a lane, made when the first task comes that needs it. The lock is held."""
+        if (lane := self.tasks.lanes.get(name)) is None:
+            kind = Processes if name == "process" else Threads
+            lane = self.tasks.lanes[name] = kind(self, self._settings)
+        return lane
 
     def may_fall_back(self, task: Task) -> bool:
         """Whether a task that was refused in an interpreter may run in a process."""
@@ -614,7 +639,7 @@ class Engine:
         task = self.tasks.in_flight[number]
         if task._item is not None:
             _routing.learn(refused, function_of(task._item))
-        self.tasks.divert(number, self._lane())
+        self.tasks.divert(number, self.lane("process"))
         self.tasks.tally.diverted += task._count
         extension = refused[0]
         if (task._name, extension) in self._fallen_back:
@@ -636,8 +661,9 @@ class Engine:
         newcomers: list[Worker | Host] = []
         with Deferred():
             with self.lock:
-                if self._lacks_hosts() and self.tasks.processes is not None:
-                    newcomers += self.tasks.processes.hire()
+                if self._lacks_hosts():
+                    for lane in self.tasks.lanes.values():
+                        newcomers += lane.hire()
                 while self.transport is not None:
                     is_short = self._is_short()
                     if not is_short and not self._lacks_successor():
@@ -666,8 +692,9 @@ class Engine:
         """Put a stop for each worker behind the last task."""
         if not self.tasks.is_all_sent:
             return
-        if self.tasks.processes is not None and not self.tasks.processes.waiting:
-            self.tasks.processes.dismiss()
+        for lane in self.tasks.lanes.values():
+            if not lane.waiting:
+                lane.dismiss()
         self.staff.dismiss_standby()
         for worker in self.staff.workers.values():
             if not worker.dismissed:

@@ -150,14 +150,14 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             timeout: seconds that a task may run, as the pool's own; None: for ever.
             retries: how often it is run again, as the pool's own.
             lane: where it runs: `"interpreter"`, `"process"`, or `"auto"`, which is an interpreter
-                unless an extension refuses to load there; `"thread"` is not available yet.
+                unless an extension refuses to load there; or `"thread"`: called in this
+                interpreter, with the arguments as they are, for what waits.
 
         Returns:
             A view that holds the pool, and has its `submit`, `map`, `map_unordered` and `options`.
 
         Raises:
             TypeError, ValueError: for an option that makes no sense.
-            NotImplementedError: for a lane that is not available yet.
 
         Thread-safety: may be called from any thread, and so may the view's methods.
 

@@ -61,8 +61,8 @@ class Hearing:
         tasks = self._engine.tasks
         for task in (*tasks.in_flight, *tasks.elsewhere):
             self._answer(task, channels.DIED, failure, outcomes)
-        if tasks.processes is not None:
-            tasks.processes.kill_all()
+        for lane in tasks.lanes.values():
+            lane.kill_all()
 
     # --- tasks -----------------------------------------------------------------------------------
 

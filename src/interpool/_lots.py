@@ -34,6 +34,7 @@ from interpool._transport import item_of
 if TYPE_CHECKING:
     from interpool._codec import Block, Call, Prepared, Unit
     from interpool._engine import Engine
+    from interpool._lanes.base import Lane
     from interpool._pickling import Keeps
 
 _BUDGET_NS: Final = int(BUDGET * 1e9)
@@ -111,7 +112,7 @@ class Lot:
         terms: those of each task.
         is_complete: whether no more will be added.
         is_in_backlog: whether it waits somewhere for its items to be sent.
-        is_elsewhere: whether they go to processes.
+        lane: where they go, if not to the interpreters.
         is_cancelled: whether nobody will take anything any more.
     """
 
@@ -125,7 +126,7 @@ class Lot:
         self.unsent = 0
         self.is_complete = False
         self.is_in_backlog = False
-        self.is_elsewhere = False
+        self.lane: Lane | None = None
         self._is_ordered = is_ordered
         self._batcher = Batcher(engine.staff.most, engine.paces.get(call.definition[0]))
         self._units: deque[Unit] = deque()

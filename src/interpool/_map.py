@@ -5,9 +5,12 @@ their pickling raise is raised in its own place.
 """
 
 import itertools
+import queue
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool._lots import Lot
@@ -109,7 +112,7 @@ def map_items(
     buffersize: int | None,
     is_ordered: bool,
     terms: Terms = PLAIN,
-    is_elsewhere: bool = False,
+    lane: str | None = None,
 ) -> Iterator[Any]:
     """Submit all items, or as many as the buffer holds, and return the iterator of results.
 
@@ -122,7 +125,9 @@ def map_items(
     elif chunksize is not None and buffersize is not None:
         chunksize = min(chunksize, buffersize)
     lot = Lot(engine, call, is_ordered=is_ordered, terms=terms)
-    lot.is_elsewhere = is_elsewhere
+    if lane is not None:
+        with engine.lock:
+            lot.lane = engine.lane(lane)
     source = _Source(lot, items, chunksize, buffersize)
     source.pull(buffersize)
     source.flush()  # the first ones, however few
@@ -132,6 +137,61 @@ def map_items(
             source.pull(1)
 
     return _results(lot, deadline, None if source.is_exhausted else refill)
+
+
+def map_calls(
+    submit: Callable[..., Future[Any]],
+    iterables: tuple[Iterable[Any], ...],
+    *,
+    timeout: float | None,
+    buffersize: int | None,
+    is_ordered: bool,
+) -> Iterator[Any]:
+    """Submit each item by itself, or as many as the buffer holds; return the iterator of results.
+
+    For what is not sent: there is nothing to be gained by sending it together.
+    """
+    deadline = None if timeout is None else timeout + time.monotonic()
+    items = zip(*iterables, strict=False)
+    futures = deque(submit(*args) for args in itertools.islice(items, buffersize))
+    return _results_of(submit, items, futures, deadline, is_ordered=is_ordered)
+
+
+def _results_of(
+    submit: Callable[..., Future[Any]],
+    items: Iterator[tuple[Any, ...]],
+    futures: deque[Future[Any]],
+    deadline: float | None,
+    *,
+    is_ordered: bool,
+) -> Iterator[Any]:
+    ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+    if not is_ordered:
+        for future in futures:
+            future.add_done_callback(ended.put)
+    try:
+        while futures:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            if is_ordered:
+                future = futures[0]
+                future.exception(left)
+                futures.popleft()
+            else:
+                try:
+                    future = ended.get(timeout=left)
+                except queue.Empty:
+                    raise TimeoutError from None
+                futures.remove(future)
+            for args in itertools.islice(items, 1):
+                futures.append(submit(*args))
+                if not is_ordered:
+                    futures[-1].add_done_callback(ended.put)
+            # No reference to a result is kept here while its user has it.
+            found, future = [future.result()], None  # type: ignore[assignment]
+            yield found.pop()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _results(lot: Lot, deadline: float | None, refill: Callable[[], None] | None) -> Iterator[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 from interpool import _map, _routing
-from interpool._codec import Call
+from interpool._codec import Call, name_of
 from interpool._errors import TransferError
 from interpool._terms import (
     Lane,
@@ -116,17 +116,15 @@ def submit(
     """Do what `submit` of a pool does."""
     _check_callable(fn)
     engine.check_open()
+    if terms.lane == "thread" or (terms.lane == "auto" and not _routing.has_gil()):
+        return engine.submit_work((fn, args, kwargs), name_of(fn), terms)
     try:
         call = Call.of(fn)
         message = call.message(args, kwargs)
     except TransferError as error:
         return engine.refuse(error)
-    if terms.lane == "auto" and not engine.falls_back:
-        return engine.submit(message, call.name, terms)
-    is_elsewhere = terms.lane == "process" or (
-        terms.lane == "auto" and _routing.is_refused(fn, call, (*args, *kwargs.values()))
-    )
-    return engine.submit(message, call.name, terms, is_elsewhere=is_elsewhere)
+    lane = _routing.lane_of(engine, terms, fn, call, args, kwargs)
+    return engine.submit(message, call.name, terms, lane=lane)
 
 
 def map_(
@@ -142,10 +140,15 @@ def map_(
     _check_callable(fn)
     engine = pool._engine
     engine.check_open()
+    if terms.lane == "thread" or (terms.lane == "auto" and not _routing.has_gil()):
+        return _map.map_calls(
+            lambda *args: submit(engine, terms, fn, args, {}),
+            iterables,
+            timeout=timeout,
+            buffersize=sizes.buffersize,
+            is_ordered=sizes.is_ordered,
+        )
     call = Call.of(fn)
-    is_elsewhere = terms.lane == "process" or (
-        terms.lane == "auto" and engine.falls_back and _routing.is_refused(fn, call, ())
-    )
     return _map.map_items(
         engine,
         weakref.ref(pool),
@@ -156,7 +159,7 @@ def map_(
         buffersize=sizes.buffersize,
         is_ordered=sizes.is_ordered,
         terms=terms,
-        is_elsewhere=is_elsewhere,
+        lane=_routing.lane_of(engine, terms, fn, call),
     )
 
 

@@ -12,11 +12,14 @@ Thread-safety: every function may be called from any thread.
 
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from interpool._codec import Call
+    from interpool._engine import Engine
+    from interpool._terms import Terms
 
 # By the name of a package: the extension by which it, or what it imports, was refused.
 refusing: dict[str, str] = {}
@@ -43,10 +46,33 @@ def learn(refused: tuple[str, ...], function: int) -> None:
     _looked_at[function] = sys.maxsize, True
 
 
+def has_gil() -> bool:
+    """Whether threads of this interpreter take turns.
+
+    On a free-threaded build it has none, unless an extension was loaded that has not declared that
+    it can do without (PEP 703). There, threads are as good as interpreters, and cost less.
+    """
+    return sys._is_gil_enabled()
+
+
+def lane_of(
+    engine: Engine,
+    terms: Terms,
+    fn: Callable[..., Any],
+    call: Call,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> str | None:
+    """Return the lane of a call that is sent; None for an interpreter."""
+    if terms.lane == "process":
+        return terms.lane
+    if terms.lane == "interpreter" or not engine.falls_back or not (refusing or _looked_at):
+        return None
+    return "process" if is_refused(fn, call, (*args, *kwargs.values())) else None
+
+
 def is_refused(fn: Callable[..., Any], call: Call, args: Iterable[Any]) -> bool:
     """Whether it is known that a call would be refused in an interpreter."""
-    if not refusing and not _looked_at:
-        return False
     key = call.definition[0]
     version, found = _looked_at.get(key, (-1, False))
     if version < len(refusing):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,13 @@ class Tally:
     timed_out: int = 0
     retried: int = 0
     diverted: int = 0
-    elsewhere: int = 0  # of those that have ended, in processes
+    elsewhere: dict[str, int] = field(default_factory=dict)  # those that have ended, by lane
 
     def note(self, task: Task, kind: int, payload: Any) -> None:
         """Count an outcome, as its frame has it."""
         if task._lane is not None:
-            self.elsewhere += task._count
+            name = task._lane.name
+            self.elsewhere[name] = self.elsewhere.get(name, 0) + task._count
         if (stop := task._stop) is not None:
             if stop.reason is Reason.TIMEOUT:
                 self.timed_out += task._count
@@ -59,6 +60,7 @@ class Workers:
         recycled: how many have left because they had done as many tasks as they may.
         given_up: how many have been abandoned, whether or not their tasks have returned.
         processes: worker processes there are.
+        threads: threads there are for tasks of the thread lane.
     """
 
     idle: int
@@ -70,6 +72,7 @@ class Workers:
     recycled: int
     given_up: int
     processes: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,4 +228,5 @@ def process_memory() -> int | None:
 def lanes_of(tally: Tally) -> Mapping[str, int]:
     """How many tasks have ended in each lane."""
     ended = tally.done + tally.failed + tally.interrupted + tally.timed_out
-    return MappingProxyType({"interpreter": ended - tally.elsewhere, "process": tally.elsewhere})
+    others = {"process": 0, "thread": 0, **tally.elsewhere}
+    return MappingProxyType({"interpreter": ended - sum(others.values()), **others})

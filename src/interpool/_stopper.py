@@ -131,7 +131,7 @@ class Stopper:
             if task is None or task._stop is None:
                 return
             if task._lane is not None:
-                task._stop.is_killed = True
+                task._stop.is_killed = task._lane.name == "process"
                 task._lane.kill(number)  # its host reports the end
                 return
             worker = engine.staff.of_task(number)
@@ -162,8 +162,8 @@ class Stopper:
                             "worker was abandoned"
                         )
             ended = [*engine.tasks.in_flight]
-            if engine.tasks.processes is not None:
-                engine.tasks.processes.kill_all()
+            for lane in engine.tasks.lanes.values():
+                lane.kill_all()
         for number in ended:
             engine.report(number, channels.STRUCK)
         engine.report(0, channels.WAKE)

@@ -1,6 +1,7 @@
 """What the engine moves: a task on its way to a worker and back, whoever waits for its outcome."""
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,13 @@ from interpool._terms import PLAIN, Terms
 
 if TYPE_CHECKING:
     from interpool._inside.outcomes import Message
-    from interpool._processes import Processes
+    from interpool._lanes.base import Lane
     from interpool._stops import Stop
     from interpool._transport import Item
+
+
+type Work = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+"""A function and its arguments, as they are."""
 
 
 class Stage(enum.Enum):
@@ -53,7 +58,8 @@ class Task:
     _environment: bytes | None = None  # that goes with the message
     _failures: tuple[str, ...] = ()
     _stop: Stop | None = None
-    _lane: Processes | None = None  # where it was sent, if not to the interpreters
+    _work: Work | None = None  # what a thread of this interpreter is to call
+    _lane: Lane | None = None  # where it was sent, if not to the interpreters
 
     @property
     def is_wanted(self) -> bool:
@@ -67,6 +73,17 @@ class Task:
     def settle_withdrawn(self) -> None:
         """Tell who waits that the engine has withdrawn it."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception that has been made here, to end a task with."""
+
+    error: BaseException
+
+    def as_exception(self, _name: str) -> BaseException:
+        """The exception."""
+        return self.error
 
 
 @dataclass(frozen=True, slots=True)

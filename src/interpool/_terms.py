@@ -162,14 +162,10 @@ def checked_lane(lane: Any) -> Lane:
 
     Raises:
         ValueError: for another one.
-        NotImplementedError: for one that is not available yet.
     """
     if lane not in _LANES:
         message = f"lane must be one of {', '.join(map(repr, _LANES))}, not {lane!r}"
         raise ValueError(message)
-    if lane == "thread":
-        message = f"lane={lane!r} is not available yet"
-        raise NotImplementedError(message)
     found: Lane = lane
     return found
 

@@ -1,19 +1,14 @@
 """The process lane: worker processes, for what cannot load in an interpreter.
 
-What it guarantees:
+Beside what holds of every lane (`base`):
 
-* A task is in one place: among those that wait, or with one process; `Task._stage` and the engine's
-  dispatch know it as sent, so that whatever holds of tasks in interpreters (retries, limits,
-  interrupts, shutdown) holds here.
 * A process does one task at a time. One that ends takes its own task with it and no other; the
   next task gets another process. A task that it had not begun goes to that one.
-* Nothing starts before there is a task, and nobody is left when the pool is done: a process ends
-  when its socket is closed, or is killed.
+* A process ends when its socket is closed, or is killed.
 * What is struck and does not stop in time is killed: here nothing has to be given up.
 
-Each process has a host, a thread that starts it, hands it tasks and hears its frames, which it
-reports to the engine. The engine's lock covers what all hosts share. They sleep in reads and in
-their queue of tokens: one for each task that came, of which a host makes what it can.
+Each process has a host, which starts it, hands it tasks and hears its frames, which it reports to
+the engine.
 
 It is not `concurrent.futures.ProcessPoolExecutor`: that runs a program's main module anew in each
 process, and is broken as a whole by one that dies, of which it does not tell the status.
@@ -22,14 +17,12 @@ process, and is broken as a whole by one that dies, of which it does not tell th
 import logging
 import marshal
 import os
-import queue
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,13 +30,13 @@ from interpool import _inside, _threads
 from interpool._errors import ProcessDied
 from interpool._failures import Failure
 from interpool._inside import channels, process
+from interpool._lanes.base import Host, Lane
 from interpool._reports import report
-from interpool._task import Stage, Task
+from interpool._task import Task
 from interpool._worker import Settings, modules_inside
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
-    from interpool._lots import Lot
 
 # Runs in a new process; what follows is in its arguments.
 _BOOT: Final = """\
@@ -103,184 +96,29 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-class Processes:
-    """The process lane of one engine."""
+class Processes(Lane):
+    """The process lane of one engine.
+
+    Attributes:
+        started: how many processes there have been.
+    """
+
+    name = "process"
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._engine = engine
+        super().__init__(engine, engine.staff.most)
         self._settings = settings
-        self._waiting: deque[Task] = deque()
-        self._lots: list[Lot] = []
-        self._tokens: queue.SimpleQueue[object] = queue.SimpleQueue()  # None: leave
-        self._hosts: set[Host] = set()
-        self._numbers = 0
-        self.started = 0  # processes
-        self.died = 0
+        self.started = 0
 
-    # --- under the engine's lock -----------------------------------------------------------------
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody is there, and nothing waits."""
-        return not (self._hosts or self._waiting or self._lots)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether tasks wait or run."""
-        return bool(self._waiting or self._lots or self.running)
-
-    @property
-    def running(self) -> int:
-        """How many tasks processes have."""
-        return sum(1 for host in self._hosts if host.task is not None)
-
-    @property
-    def waiting(self) -> int:
-        """How many tasks no process has."""
-        return len(self._waiting) + sum(lot.unsent for lot in self._lots)
-
-    @property
-    def alive(self) -> int:
-        """How many processes there are."""
-        return sum(1 for host in self._hosts if host.pid is not None)
-
-    def add(self, task: Task) -> None:
-        """Take a task, whose item it has; the caller starts the hosts that are wanted (`hire`)."""
-        task._lane = self
-        task._stage = Stage.SENT
-        self._engine.tasks.elsewhere[task._task] = task
-        self._waiting.append(task)
-        self._tokens.put(task)
-
-    def add_lot(self, lot: Lot) -> None:
-        """Take a map whose items are to run here."""
-        lot.is_in_backlog = True
-        if lot not in self._lots:
-            self._lots.append(lot)
-        self.feed()
-
-    def feed(self) -> None:
-        """Make pieces of the maps, as many as keep the processes busy."""
-        most = self._engine.staff.most
-        while self._lots and len(self._waiting) <= most:
-            lot = self._lots[0]
-            piece = self._engine.tasks.note_piece(lot.next_piece(len(self._waiting)))
-            if piece is not None:
-                self.add(piece)
-            elif lot.unsent:
-                return  # enough of it waits
-            if not lot.unsent:
-                lot.is_in_backlog = False
-                self._lots.remove(lot)
-
-    def is_taken(self, task: Task) -> bool:
-        """Whether a process has a task."""
-        return task not in self._waiting
-
-    def withdraw(self, task: Task) -> bool:
-        """Take back a task that no process has; return whether that was so."""
-        try:
-            self._waiting.remove(task)
-        except ValueError:
-            return False
-        self._engine.tasks.elsewhere.pop(task._task, None)
-        return True
-
-    def withdraw_all(self) -> tuple[list[Task], list[Lot]]:
-        """Take back all that no process has."""
-        waiting, lots = [*self._waiting], self._lots[:]
-        self._waiting.clear()
-        self._lots.clear()
-        for lot in lots:
-            lot.is_in_backlog = False
-        for task in waiting:
-            self._engine.tasks.elsewhere.pop(task._task, None)
-        return waiting, lots
-
-    @property
-    def is_short(self) -> bool:
-        """Whether there are to be more hosts for what waits."""
-        idle = len(self._hosts) - self.running
-        return len(self._hosts) < self._engine.staff.most and idle < len(self._waiting)
-
-    def hire(self) -> list[Host]:
-        """Add the hosts that are wanted for what waits: the caller starts them outside the lock."""
-        hired = []
-        while self.is_short:
-            self._numbers += 1
-            host = Host(self, self._engine, self._settings, self._numbers)
-            self._hosts.add(host)
-            hired.append(host)
-        return hired
-
-    def dismiss(self) -> None:
-        """Let the hosts go when they have done what waits. No task will come after that."""
-        for host in self._hosts:
-            if not host.is_dismissed:
-                host.is_dismissed = True
-                self._tokens.put(None)
-
-    def strike(self, task: int) -> None:
-        """Interrupt a task that a process has."""
-        if (host := self._host_of(task)) is not None:
-            host.strike()
-
-    def kill(self, task: int) -> None:
-        """End the process of a task that does not stop."""
-        if (host := self._host_of(task)) is not None:
-            host.kill()
-
-    def kill_all(self) -> None:
-        """End those that are not idle."""
-        for host in self._hosts:
-            host.kill()
-
-    def note_gone(self, host: Host) -> None:
-        """A host's thread is about to end."""
-        self._hosts.discard(host)
-
-    def waiting_for_nobody(self) -> list[int]:
-        """Give away the tasks that wait if there is no host to serve them."""
-        if self._hosts:
-            return []
-        lost = [task._task for task in self._waiting]
-        self._waiting.clear()
-        return lost
-
-    def disown(self) -> None:
-        """Forget all of them: in a forked child they are somebody else's."""
-        self._waiting.clear()
-        self._lots.clear()
-        self._hosts.clear()
-
-    def _host_of(self, task: int) -> Host | None:
-        for host in self._hosts:
-            if host.task is not None and host.task._task == task:
-                return host
-        return None
-
-    # --- asked by the hosts ----------------------------------------------------------------------
-
-    def take(self, host: Host) -> Task | None:
-        """Give a host the next task, waiting for one; None if it is to leave."""
-        while self._tokens.get() is not None:
-            with self._engine.lock:
-                if self._waiting:
-                    host.task = self._waiting.popleft()
-                    host.tries = 0
-                    self.feed()
-                    return host.task
-            # It was withdrawn: its token was of no use.
-        return None
+    def make_host(self, number: int) -> ProcessHost:
+        """Make a host of that number."""
+        return ProcessHost(self, self._engine, self._settings, number)
 
 
-class Host:
+class ProcessHost(Host):
     """A process from outside: the thread that owns it."""
 
     def __init__(self, lane: Processes, engine: Engine, settings: Settings, number: int) -> None:
-        self.task: Task | None = None
-        self.tries = 0
-        self.is_dismissed = False
         self._lane = lane
         self._engine = engine
         self._settings = settings
@@ -299,10 +137,9 @@ class Host:
         self._thread = _threads.make(self._run, self._name)
 
     @property
-    def pid(self) -> int | None:
-        """The process's identifier, while there is one."""
-        found = self._process
-        return None if found is None else found.pid
+    def is_alive(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
 
     def start(self) -> None:
         """Start the thread.
@@ -383,7 +220,6 @@ class Host:
                 break
             pid, status = self._end()
             death = Death(pid, status)
-            self._lane.died += 1
             if self._has_begun or task._stop is not None:
                 break
         self._done()

@@ -1,0 +1,174 @@
+"""The thread lane: for what waits, and for what extensions declare safe where there is no GIL.
+
+A task's function is called in this interpreter, with its arguments as they are: nothing is copied,
+and nothing need be sent. A coroutine function is run by `asyncio.run`. Tasks are struck through the
+same gate as in a worker (`_inside.gate`); one that does not stop in time is left to its thread,
+which is given up.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from interpool import _cpu, _threads
+from interpool._inside import channels, gate
+from interpool._lanes.base import Host, Lane
+from interpool._task import Raised, Task
+
+if TYPE_CHECKING:
+    from interpool._engine import Engine
+    from interpool._worker import Settings
+
+# Threads that wait for something else cost little: as many more than cores as in
+# `concurrent.futures.ThreadPoolExecutor`, and at the most as many.
+_MORE: Final = 4
+_MOST: Final = 32
+
+# Numbers of workers, as limits of tasks know them: below all those of processes.
+_FIRST: Final = -1_000_000
+
+
+class Threads(Lane):
+    """The thread lane of one engine."""
+
+    name = "thread"
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        most = max(engine.staff.most, min(_MOST, _cpu.available_cores() + _MORE))
+        super().__init__(engine, most)
+        self._settings = settings
+
+    def make_host(self, number: int) -> ThreadHost:
+        """Make a host of that number."""
+        return ThreadHost(self, self._engine, self._settings, number)
+
+
+class ThreadHost(Host):
+    """A thread that calls the functions of tasks."""
+
+    def __init__(self, lane: Threads, engine: Engine, settings: Settings, number: int) -> None:
+        self._lane = lane
+        self._engine = engine
+        self._number = _FIRST - number
+        self._is_given_up = False
+        self._thread = _threads.make(self._run, f"{settings.name_prefix}_thread_{number}")
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the thread has been started."""
+        return self._thread.ident is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread has been started."""
+        return self.is_started
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: if the system gives no thread.
+        """
+        self._thread.start()
+
+    def give_up(self, error: BaseException) -> None:
+        """The thread could not be started: end what waits, if nobody else will serve it."""
+        with self._engine.lock:
+            self._lane.note_gone(self)
+            lost = self._lane.waiting_for_nobody()
+        for task in lost:
+            self._engine.report(task, channels.LOST, Raised(error))
+
+    def strike(self) -> None:
+        """Interrupt the task. The engine's lock is held."""
+        if self.task is not None:
+            # In a thread of its own, for it waits for the GIL again and again.
+            key = self._key(self.task)
+            _threads.make(lambda: self._strike(key), "interpool_strike").start()
+
+    def kill(self) -> None:
+        """Leave the task to this thread, and its place to another. The engine's lock is held."""
+        if self.task is None or self._is_given_up:
+            return
+        task = self.task
+        self._is_given_up = True
+        self._lane.note_gone(self)
+        if task._stop is not None:
+            task._stop.abandoned = self._thread.name
+        self._engine.report(task._task, channels.STRUCK)
+
+    def _key(self, task: Task) -> Any:
+        # Of a pool in a worker: not the number of a task of that worker's own.
+        return id(self), task._task
+
+    def _strike(self, key: Any) -> None:
+        places = gate.strike(key)
+        if places is not None:
+            self._engine.report(self._number, channels.HIT, (key[1], places))
+
+    def _run(self) -> None:
+        while (task := self._lane.take(self)) is not None:
+            kind, payload = self._outcome_of(task)
+            if not self._has_answered():
+                return
+            self._engine.report(task._task, kind, payload)
+            del task, payload
+        with self._engine.lock:
+            self._lane.note_gone(self)
+        self._engine.report(self._number, channels.WAKE)
+
+    def _has_answered(self) -> bool:
+        """The task has ended; return whether anybody still wants to know."""
+        with self._engine.lock:
+            self.task = None
+            return not self._is_given_up
+
+    def _outcome_of(self, task: Task) -> tuple[int, Any]:
+        assert task._work is not None  # noqa: S101 - what comes here has some
+        function, args, kwargs = task._work
+        if task._terms.timeout is not None:
+            with self._engine.lock:
+                self._engine.stopper.note_taken(self._number, task._task, time.monotonic_ns())
+        failure: BaseException | None = None
+        value = None
+        key = self._key(task)
+        try:
+            try:
+                gate.open_gate(key)
+                value = function(*args, **kwargs)
+                if type(value) is _Coroutine:
+                    value = _finish(value)
+            except gate.Interrupted:
+                raise
+            except BaseException as error:
+                # Its traceback is the user's own from here on; without this package's frame.
+                failure = BaseException.with_traceback(error, _behind_own(error))
+            gate.close_gate(key)
+        except gate.Interrupted:
+            return channels.STRUCK, [*gate.struck_at]
+        finally:
+            gate.forget(key)
+        if failure is not None:
+            try:
+                return channels.LOST, Raised(failure)
+            finally:
+                del failure
+        return channels.VALUE_PLAIN, value
+
+
+def _behind_own(error: BaseException) -> Any:
+    frames = error.__traceback__
+    return None if frames is None else frames.tb_next
+
+
+async def _no_task() -> None: ...
+
+
+_coroutine = _no_task()
+_Coroutine: Final = type(_coroutine)
+_coroutine.close()
+
+
+def _finish(coroutine: Any) -> Any:
+    import asyncio
+
+    return asyncio.run(coroutine)
