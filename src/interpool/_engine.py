@@ -171,7 +171,10 @@ class Engine:
         A task is returned to the one caller that withdrew it, who settles it.
         """
         with self.lock:
-            return self.tasks.withdraw(tasks)
+            withdrawn = self.tasks.withdraw(tasks)
+            if withdrawn:
+                self._look_whether_all_is_sent()
+        return withdrawn
 
     def listen_to(self, future: Future[Any]) -> None:
         """Somebody waits for a future, or wants to be called back. The lock is held."""
@@ -248,7 +251,7 @@ class Engine:
         """Stop a task, or keep it from beginning; return whether its future ends with that."""
         with Deferred():
             with self.lock:
-                is_withdrawn = bool(self.tasks.withdraw([future]))
+                is_withdrawn = bool(self.withdraw([future]))
                 if is_withdrawn:
                     future._stop = Stop(Reason.INTERRUPT, has_begun=False)
                     self.tasks.tally.interrupted += 1
@@ -453,6 +456,7 @@ class Engine:
             is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
             if retry is None or not is_wanted or is_stopped or self.is_terminated or self.broken:
                 self.tasks.decide(task, is_tried_again=False)
+                self._look_whether_all_is_sent()
             else:
                 pause = retry.pause(failed)
                 task._failures += (
@@ -523,6 +527,11 @@ class Engine:
         transport.wake()
         if self._collector is not None:
             self._collector.call()
+
+    def _look_whether_all_is_sent(self) -> None:
+        """Let the workers of a closed pool go, if the last that might be sent again will not be."""
+        if self.refusal is not None and self.transport is not None:
+            self._dismiss(self.transport)
 
     def _open(self) -> Transport:
         """Open the channels with the first task: a pool that is never used costs nothing."""
