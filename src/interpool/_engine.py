@@ -571,6 +571,9 @@ class Engine:
                     is_short = self._is_short()
                     if not is_short and not self._lacks_successor():
                         break
+                    if is_short and self.staff.standby:
+                        self.staff.admit_one()
+                        continue
                     ends, report = self.transport.worker_ends, self.report
                     newcomers.append(self.staff.hire(ends, report, is_successor=not is_short))
             while newcomers:

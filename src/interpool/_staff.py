@@ -140,21 +140,31 @@ class Staff:
         self._starting.add(number)
         return worker
 
-    def fill(self) -> None:
-        """Give the places that are free to those that stand by."""
-        while self.standby and len(self.workers) < self.most:
-            number, worker = self.standby.popitem()
-            self.workers[number] = worker
-            worker.admit()
+    def fill(self) -> bool:
+        """Give the places of those that have left to those that stand by; return whether any."""
+        any_admitted = False
+        while len(self.standby) > len(self._retiring) and len(self.workers) < self.most:
+            self.admit_one()
+            any_admitted = True
+        return any_admitted
+
+    def admit_one(self) -> Worker:
+        """Have one that stands by take tasks: the one that is nearest to being ready."""
+        number = min(self.standby, key=self._distance)
+        worker = self.workers[number] = self.standby.pop(number)
+        worker.admit()
+        return worker
+
+    def _distance(self, number: int) -> int:
+        is_preparing = self.standby[number].board[channels.TASK] == channels.PREPARING
+        return 2 if number in self._starting else int(is_preparing)
 
     def dismiss_standby(self) -> None:
         """Have those that stand by begin, and leave without a task."""
         while self.standby:
-            number, worker = self.standby.popitem()
-            self.workers[number] = worker
+            worker = self.admit_one()
             worker.dismissed = True
             worker.board[channels.LEAVE] = 1
-            worker.admit()
 
     def idle_since(self) -> list[int]:
         """Since when those sleep that do, as `time.monotonic_ns` has it."""
