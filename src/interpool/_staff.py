@@ -180,9 +180,15 @@ class Staff:
         self._starting.discard(number)
         self.put_off = time.monotonic() + GRACE
 
-    def note_failed(self, number: int) -> None:
-        """A worker will never be in its loop."""
+    def note_failed(self, number: int) -> bool:
+        """A worker will never take a task; return whether it was to take another one's place."""
         self._starting.discard(number)
+        if (worker := self.standby.pop(number, None)) is None:
+            return False
+        self.leaving[number] = worker
+        if self._retiring:  # no other one for that place until it is free
+            self._retiring.pop()
+        return True
 
     def note_retiring(self, number: int) -> None:
         """A worker will leave by itself, when it has done what it may."""
