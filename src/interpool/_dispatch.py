@@ -68,6 +68,14 @@ class Dispatch:
         return not (self._backlog or self._divisible or self._delayed or self._undecided)
 
     @property
+    def is_any_untaken(self) -> bool:
+        """Whether a worker will be needed that has not taken its task yet."""
+        if not self.is_all_sent:
+            return True
+        last = next(reversed(self.in_flight.values()), None)  # the last that was sent
+        return last is not None and not self.is_taken(last)
+
+    @property
     def is_urgent(self) -> bool:
         """Whether somebody listens, or workers may run dry before anybody comes by who feeds."""
         if self.heard:

@@ -429,8 +429,7 @@ class Engine:
         """Act on what was reported on this side, and feed; return whether workers are wanted."""
         while self._reports:
             self._hearing.act_on(*self._reports.popleft(), outcomes)
-        if self.refusal is None:
-            self.staff.fill()
+        self.staff.fill()
         self.tasks.feed()
         return self._is_short() or self._lacks_successor()
 
@@ -559,8 +558,9 @@ class Engine:
 
     def _lacks_successor(self) -> bool:
         """Whether a worker is to be started that will take another one's place."""
-        is_open = self.refusal is None and self.broken is None
-        return is_open and self.staff.lacks_successor
+        if not self.staff.lacks_successor or self.broken is not None or self.is_terminated:
+            return False
+        return self.refusal is None or self.tasks.is_any_untaken
 
     def hire(self) -> None:
         """Start workers for the tasks there are: outside the lock, for a start waits for it."""
@@ -595,7 +595,8 @@ class Engine:
         """Put a stop for each worker behind the last task."""
         if not self.tasks.is_all_sent:
             return
-        self.staff.dismiss_standby()
+        if not self.tasks.is_any_untaken:
+            self.staff.dismiss_standby()
         for worker in self.staff.workers.values():
             if not worker.dismissed:
                 worker.dismissed = True
