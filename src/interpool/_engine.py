@@ -429,7 +429,8 @@ class Engine:
         """Act on what was reported on this side, and feed; return whether workers are wanted."""
         while self._reports:
             self._hearing.act_on(*self._reports.popleft(), outcomes)
-        self.staff.fill()
+        if self.staff.fill():
+            self.idling.note_begun()
         self.tasks.feed()
         return self._is_short() or self._lacks_successor()
 
@@ -573,6 +574,7 @@ class Engine:
                         break
                     if is_short and self.staff.standby:
                         self.staff.admit_one()
+                        self.idling.note_begun()
                         continue
                     ends, report = self.transport.worker_ends, self.report
                     newcomers.append(self.staff.hire(ends, report, is_successor=not is_short))

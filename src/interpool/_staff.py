@@ -209,13 +209,14 @@ class Staff:
 
     def abandon(self, worker: Worker) -> None:
         """Give up a worker: should it come back, it leaves."""
-        for group in (self.workers, self.standby):
-            group.pop(worker.number, None)
+        worker.board[channels.LEAVE] = 1
+        self.workers.pop(worker.number, None)
+        if self.standby.pop(worker.number, None) is not None:
+            worker.admit()  # or it would wait for that for ever
         self.abandoned[worker.number] = worker
         self.given_up += 1
         self._starting.discard(worker.number)
         self._retiring.discard(worker.number)
-        worker.board[channels.LEAVE] = 1
 
     def note_gone(self, number: int) -> None:
         """A worker's interpreter is gone, and its thread about to be."""
