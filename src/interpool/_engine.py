@@ -13,7 +13,7 @@ What it guarantees:
 * A task is in one place (`_dispatch`), so a future ends once, with one outcome.
 * While a task waits and a worker is free, the task travels.
 * There are never more workers than unfinished tasks asked for, nor more than `max_workers`
-  (`_staff`). (A task withdrawn from the middle of a long backlog counts until its turn comes.)
+  (`_staff`).
 * When the last worker of a closed pool is gone, the pool is done: whoever joins it goes on. Workers
   that were given up (`_stopper`) are not waited for; while there are any, the channels that they
   use stay open and the collector listens. When none is left, it closes the channels and ends.
@@ -163,6 +163,8 @@ class Engine:
         future = Future[Any](self, "")
         future._stage = Stage.ANSWERED
         future.set_exception(error)
+        with self.lock:
+            self.tasks.tally.failed += 1
         return future
 
     def withdraw(self, tasks: Iterable[Task]) -> list[Task]:
@@ -331,10 +333,10 @@ class Engine:
     def description(self) -> str:
         """Say in a few words what there is."""
         with Deferred(), self.lock:
-            staff, (unfinished, waiting) = self.staff, self.tasks.counts()
+            staff, (waiting, running) = self.staff, self.tasks.census()
             workers = f"{len(staff.workers)} of {staff.most} workers"
             abandoned = f", {len(staff.abandoned)} abandoned" if staff.abandoned else ""
-            tasks = f"{max(unfinished - waiting, 0)} tasks running, {waiting} waiting"
+            tasks = f"{running} tasks running, {waiting} waiting"
             state = "broken" if self.broken else "shut down" if self.refusal else "open"
             return f"{self._settings.name_prefix}: {state}, {workers}{abandoned}, {tasks}"
 
@@ -342,7 +344,7 @@ class Engine:
         """Count and measure."""
         with Deferred(), self.lock:
             tasks, transport, staff = self.tasks, self.transport, self.staff
-            unfinished, waiting = tasks.counts()
+            waiting, running = tasks.census()
             tally = tasks.tally
             boards = [worker.board for worker in staff.everybody()]
             starts = [
@@ -351,8 +353,8 @@ class Engine:
             return Statistics(
                 workers=staff.statistics(),
                 tasks=Tasks(
-                    waiting=min(waiting, unfinished),
-                    running=max(unfinished - waiting, 0),
+                    waiting=waiting,
+                    running=running,
                     delayed=tasks.delayed,
                     done=tally.done,
                     failed=tally.failed,

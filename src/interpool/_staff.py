@@ -239,7 +239,7 @@ class Staff:
         return Workers(
             idle=len(begun) - busy,
             busy=busy,
-            starting=len(self._starting),
+            starting=len(self._starting - self.standby.keys()),
             standby=len(self.standby),
             abandoned=len(self.abandoned),
             started=self.hired,
