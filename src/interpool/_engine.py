@@ -174,6 +174,9 @@ class Engine:
         """
         with self.lock:
             withdrawn = self.tasks.withdraw(tasks)
+            for task in withdrawn:
+                if task._message is not None:  # it may have waited to be tried again
+                    self.timekeeper.drop((self, task._task))
             if withdrawn:
                 self._look_whether_all_is_sent()
         return withdrawn
@@ -469,7 +472,7 @@ class Engine:
                 if isinstance(task, Future) and "_condition" in vars(task):
                     self.listen_to(task)
                 resend = functools.partial(self._resend, task)
-                self.timekeeper.set(task, time.monotonic() + pause, resend)
+                self.timekeeper.set((self, task._task), time.monotonic() + pause, resend)
                 return True
         note_attempts(error, task._failures)
         return False

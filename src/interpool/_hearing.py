@@ -130,6 +130,7 @@ class Hearing:
         engine = self._engine
         outcomes.append(Output(number, None))
         engine.staff.note_gone(number)
+        engine.stopper.note_gone(number)
         if engine.transport is not None:
             engine.transport.ring_again()
         if not engine.staff.workers:
