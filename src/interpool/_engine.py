@@ -258,7 +258,7 @@ class Engine:
             with self.lock:
                 is_withdrawn = bool(self.withdraw([future]))
                 if is_withdrawn:
-                    future._stop = Stop(Reason.INTERRUPT, has_begun=False)
+                    future._stop = Stop(Reason.INTERRUPT, has_begun=bool(future._failures))
                     self.tasks.tally.interrupted += 1
                     self.tasks.tally.cancelled -= 1
                 elif future._stage is not Stage.SENT:
@@ -465,7 +465,7 @@ class Engine:
             else:
                 pause = retry.pause(failed)
                 task._failures += (
-                    f"Run {failed} failed ({line}); the next came {pause:.3g} s later",
+                    f"Run {failed} failed ({line}); the next was due {pause:.3g} s later",
                 )
                 task._stop = None
                 self.tasks.decide(task, is_tried_again=True)
