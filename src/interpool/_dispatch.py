@@ -196,8 +196,7 @@ class Dispatch:
                 any_sent = True
             if backlog and backlog[0] is task:  # a finalizer may have fed in between
                 backlog.popleft()
-                if not is_waiting:
-                    self._withdrawn -= 1
+                self._withdrawn -= not is_waiting
         if any_sent:
             transport.ring()
 

@@ -6,9 +6,9 @@ One thread for each pool that needs it, asleep until the next thing is due. It g
   What it raises is reported, and the clock goes on.
 * What is set again or taken back costs nothing later: the memory is that of what is due.
 
-Thread-safety: every method may be called from any thread, with the owner's lock or without. It is
-the only lock here, too: a garbage collection in the clock's own thread may run a finalizer that wants
-it, while another thread that holds it sets the clock.
+Thread-safety: every method may be called from any thread, with the owner's lock or without. There
+is no other lock here, for a garbage collection in the clock's own thread may run a finalizer that
+wants the owner's, while the thread that holds that one sets the clock.
 """
 
 import heapq

@@ -38,8 +38,8 @@ __name__ = "_interpool_loop"
 FEW = 2
 
 # Nanoseconds before its last task is done at which a worker says so: what it takes to have another
-# one ready by then. And how often as long what it took to import and initialize here must go in: the
-# other one does it while all cores are busy.
+# one ready by then. To that it adds so many times what its own imports and initializer took: the
+# other one's have to share the cores with tasks.
 NOTICE = 25_000_000
 SLOWER = 2
 
@@ -271,6 +271,7 @@ def start(
     most: int | None,
     is_admitted: bool,
     name: str,
+    shortened: str,
     environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
@@ -283,7 +284,7 @@ def start(
         admission.acquire()
 
     def run() -> None:
-        _thread.set_name(name)
+        _thread.set_name(shortened)  # the system's, see `_threads`
         loop.run(name, environment, preload, initializer)
 
     _thread.start_joinable_thread(run, handle=_handle, daemon=False)
