@@ -137,6 +137,10 @@ class Dispatch:
         """Whether there are tasks for whose answers more is to be done than to end them."""
         return bool(self._undecided)
 
+    def is_undecided(self, task: Task) -> bool:
+        """Whether the run of a task has failed, and nobody has decided what becomes of it."""
+        return task._stage is Stage.ANSWERED and task in self._undecided
+
     def decide(self, task: Task, *, is_tried_again: bool) -> None:
         """Keep a task whose run has failed, to be tried again; or not."""
         self._undecided.discard(task)

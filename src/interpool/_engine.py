@@ -40,6 +40,7 @@ from interpool._callbacks import Callback
 from interpool._codec import Request
 from interpool._collector import Collector
 from interpool._dispatch import Dispatch
+from interpool._errors import TaskInterrupted
 from interpool._failures import Failure
 from interpool._future import Future
 from interpool._hearing import Hearing, Outcomes
@@ -261,6 +262,8 @@ class Engine:
                     future._stop = Stop(Reason.INTERRUPT, has_begun=bool(future._failures))
                     self.tasks.tally.interrupted += 1
                     self.tasks.tally.cancelled -= 1
+                elif self.tasks.is_undecided(future):
+                    future._stop = Stop(Reason.INTERRUPT)  # its run has failed; no other will come
                 elif future._stage is not Stage.SENT:
                     return False
                 else:
@@ -450,8 +453,8 @@ class Engine:
         """Warn of something that the user may want to mend. No lock is held."""
         warn(message)
 
-    def try_again(self, task: Task, error: BaseException) -> bool:
-        """Have a task whose run has failed run again, if it may; else note the runs it has had."""
+    def try_again(self, task: Task, error: BaseException) -> BaseException | None:
+        """Have a task whose run has failed run again, if it may; else return what it ends with."""
         retry = task._terms.retry
         failed = len(task._failures) + 1
         # Outside the lock: both ask the exception's class, which is the user's.
@@ -473,9 +476,13 @@ class Engine:
                     self.listen_to(task)
                 resend = functools.partial(self._resend, task)
                 self.timekeeper.set((self, task._task), time.monotonic() + pause, resend)
-                return True
+                return None
+        if is_stopped and task._stop is not None and type(error) is not TaskInterrupted:
+            # It was interrupted after that run.
+            error, failure = task._stop.as_exception(task._name), error
+            error.__cause__ = failure
         note_attempts(error, task._failures)
-        return False
+        return error
 
     def _resend(self, task: Task) -> None:
         """Run a task again whose pause is over: called by the timekeeper."""
