@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from interpool import _threads
 from interpool._reports import report
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Callbacks:
         while self._due:
             due, self._due = self._due, deque()
             if self._callers is None:
-                self._callers = ThreadPoolExecutor(self._threads, f"{self._name}_callbacks")
+                self._callers = ThreadPoolExecutor(
+                    self._threads, f"{self._name}_callbacks", _threads.tell_name
+                )
             try:
                 self._callers.submit(self._call, due)
             except RuntimeError:  # the system gives no thread, or there is one and it is queued

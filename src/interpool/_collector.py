@@ -245,10 +245,10 @@ class Collector:
         task = outcome.task
         if task._message is not None:
             error = _error_of(outcome)
-            if error is not None and self._engine.try_again(task, error):
-                return
             if error is not None:
-                outcome = Outcome(task, channels.DIED, Raised(error))
+                if (final := self._engine.try_again(task, error)) is None:
+                    return
+                outcome = Outcome(task, channels.DIED, Raised(final))
         _end(outcome)
 
 

@@ -56,6 +56,7 @@ class Dispatch:
         self.transport: Transport | None = None
         self._report = report
         self._backlog: deque[Task | Lot] = deque()
+        self._withdrawn = 0  # tasks in the backlog that are only passed over
         self._delayed: set[Task] = set()
         self._lots: list[Lot] = []  # those in the backlog
         self._divisible = 0  # pieces in flight of which something may be handed back
@@ -73,6 +74,14 @@ class Dispatch:
         return not (self._backlog or self._divisible or self._delayed or self._undecided)
 
     @property
+    def is_any_untaken(self) -> bool:
+        """Whether a worker will be needed that has not taken its task yet."""
+        if not self.is_all_sent:
+            return True
+        last = next(reversed(self.in_flight.values()), None)  # the last that was sent
+        return last is not None and not self.is_taken(last)
+
+    @property
     def is_urgent(self) -> bool:
         """Whether somebody listens, or workers may run dry before anybody comes by who feeds."""
         if self.heard:
@@ -85,9 +94,24 @@ class Dispatch:
 
         Not of those whose next run is not due.
         """
-        waiting = len(self._backlog) + sum(lot.unsent for lot in self._lots)
+        waiting = self._unsent
         queued = 0 if self.transport is None else self.transport.waiting()
         return waiting + len(self.in_flight), waiting + queued
+
+    def census(self) -> tuple[int, int]:
+        """Return how many tasks no worker has taken, and how many one has; of maps, the items."""
+        waiting, running = self._unsent, 0
+        for task in self.in_flight.values():
+            if self.is_taken(task):
+                running += task._count
+            else:
+                waiting += task._count
+        return waiting, running
+
+    @property
+    def _unsent(self) -> int:
+        alone = len(self._backlog) - len(self._lots) - self._withdrawn
+        return alone + sum(lot.unsent for lot in self._lots)
 
     def is_taken(self, task: Task) -> bool:
         """Whether a worker has taken a task that was sent."""
@@ -120,6 +144,10 @@ class Dispatch:
         """Whether there are tasks for whose answers more is to be done than to end them."""
         return bool(self._undecided)
 
+    def is_undecided(self, task: Task) -> bool:
+        """Whether the run of a task has failed, and nobody has decided what becomes of it."""
+        return task._stage is Stage.ANSWERED and task in self._undecided
+
     def decide(self, task: Task, *, is_tried_again: bool) -> None:
         """Keep a task whose run has failed, to be tried again; or not."""
         self._undecided.discard(task)
@@ -127,6 +155,8 @@ class Dispatch:
             task._stage = Stage.DELAYED
             self._delayed.add(task)
             self.tally.retried += 1
+        else:
+            self.tally.note(task, channels.FAILED, None)
 
     def resend(self, task: Task, number: int, item: Item) -> bool:
         """Send a delayed task again, under another number; return whether it still was to be.
@@ -178,7 +208,8 @@ class Dispatch:
                 continue
             if task._stage is waiting and not self._has_room(transport):
                 break
-            if task._stage is waiting:
+            is_waiting = task._stage is waiting
+            if is_waiting:
                 # Claimed. Nothing is called since the line before, so no finalizer can have come
                 # in between and withdrawn it.
                 task._stage = sent
@@ -186,6 +217,7 @@ class Dispatch:
                 any_sent = True
             if backlog and backlog[0] is task:  # a finalizer may have fed in between
                 backlog.popleft()
+                self._withdrawn -= not is_waiting
         if any_sent:
             transport.ring()
 
@@ -272,8 +304,9 @@ class Dispatch:
             return None
         task._item = None
         self.leave(task, Stage.ANSWERED)
-        self.tally.note(task, kind, payload)
-        if kind in _VALUES:
+        # Else it may be tried again, and this is one of its runs.
+        if task._message is None or (kind in _VALUES and task._stop is None):
+            self.tally.note(task, kind, payload)
             self._undecided.discard(task)
         if isinstance(task, Piece):
             lot = task.lot
@@ -303,7 +336,8 @@ class Dispatch:
         queued = set()
         for task in tasks:
             if task._stage is waiting or task._stage is Stage.DELAYED:
-                # Passed over when it comes up in the backlog.
+                if task._stage is waiting:
+                    self._withdrawn += 1
                 self._delayed.discard(task)
                 self.leave(task, Stage.WITHDRAWN)
                 withdrawn.append(task)
@@ -337,6 +371,7 @@ class Dispatch:
             withdrawn += tasks
         lots.update(task.lot for task in withdrawn if isinstance(task, Piece))
         self._backlog.clear()
+        self._withdrawn = 0
         self._delayed.clear()
         self._lots.clear()
         for lot in lots:
@@ -373,6 +408,7 @@ class Dispatch:
         """Forget all of them: in a forked child nobody will answer."""
         self.transport = None
         self._backlog.clear()
+        self._withdrawn = 0
         self._lots.clear()
         self._delayed.clear()
         self._undecided.clear()

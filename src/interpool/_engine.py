@@ -13,7 +13,7 @@ What it guarantees:
 * A task is in one place (`_dispatch`), so a future ends once, with one outcome.
 * While a task waits and a worker is free, the task travels.
 * There are never more workers than unfinished tasks asked for, nor more than `max_workers`
-  (`_staff`). (A task withdrawn from the middle of a long backlog counts until its turn comes.)
+  (`_staff`).
 * When the last worker of a closed pool is gone, the pool is done: whoever joins it goes on. Workers
   that were given up (`_stopper`) are not waited for; while there are any, the channels that they
   use stay open and the collector listens. When none is left, it closes the channels and ends.
@@ -41,6 +41,7 @@ from interpool._callbacks import Callback
 from interpool._codec import Request
 from interpool._collector import Collector
 from interpool._dispatch import Dispatch
+from interpool._errors import TaskInterrupted
 from interpool._failures import Failure
 from interpool._future import Future
 from interpool._hearing import Hearing, Outcomes
@@ -102,7 +103,7 @@ class Engine:
         self.transport: Transport | None = None
         self._collector: Collector | None = None
         self.paces = Paces()
-        self.timekeeper = Timekeeper(settings.name_prefix)
+        self.timekeeper = Timekeeper(settings.name_prefix, self.lock)
         self.stopper = Stopper(self)
         self.idling = Idling(self, *idling or (None, 0))
         self._hearing = Hearing(self)
@@ -216,6 +217,8 @@ class Engine:
         future = Future[Any](self, "")
         future._stage = Stage.ANSWERED
         future.set_exception(error)
+        with self.lock:
+            self.tasks.tally.failed += 1
         return future
 
     def withdraw(self, tasks: Iterable[Task]) -> list[Task]:
@@ -224,7 +227,13 @@ class Engine:
         A task is returned to the one caller that withdrew it, who settles it.
         """
         with self.lock:
-            return self.tasks.withdraw(tasks)
+            withdrawn = self.tasks.withdraw(tasks)
+            for task in withdrawn:
+                if task._message is not None:  # it may have waited to be tried again
+                    self.timekeeper.drop((self, task._task))
+            if withdrawn:
+                self._look_whether_all_is_sent()
+        return withdrawn
 
     def listen_to(self, future: Future[Any]) -> None:
         """Somebody waits for a future, or wants to be called back. The lock is held."""
@@ -301,11 +310,13 @@ class Engine:
         """Stop a task, or keep it from beginning; return whether its future ends with that."""
         with Deferred():
             with self.lock:
-                is_withdrawn = bool(self.tasks.withdraw([future]))
+                is_withdrawn = bool(self.withdraw([future]))
                 if is_withdrawn:
-                    future._stop = Stop(Reason.INTERRUPT, has_begun=False)
+                    future._stop = Stop(Reason.INTERRUPT, has_begun=bool(future._failures))
                     self.tasks.tally.interrupted += 1
                     self.tasks.tally.cancelled -= 1
+                elif self.tasks.is_undecided(future):
+                    future._stop = Stop(Reason.INTERRUPT)  # its run has failed; no other will come
                 elif future._stage is not Stage.SENT:
                     return False
                 else:
@@ -381,10 +392,10 @@ class Engine:
     def description(self) -> str:
         """Say in a few words what there is."""
         with Deferred(), self.lock:
-            staff, (unfinished, waiting) = self.staff, self.tasks.counts()
+            staff, (waiting, running) = self.staff, self.tasks.census()
             workers = f"{len(staff.workers)} of {staff.most} workers"
             abandoned = f", {len(staff.abandoned)} abandoned" if staff.abandoned else ""
-            tasks = f"{max(unfinished - waiting, 0)} tasks running, {waiting} waiting"
+            tasks = f"{running} tasks running, {waiting} waiting"
             state = "broken" if self.broken else "shut down" if self.refusal else "open"
             return f"{self._settings.name_prefix}: {state}, {workers}{abandoned}, {tasks}"
 
@@ -392,11 +403,11 @@ class Engine:
         """Count and measure."""
         with Deferred(), self.lock:
             tasks, transport, staff = self.tasks, self.transport, self.staff
-            unfinished, waiting = tasks.counts()
+            waiting, running = tasks.census()
             tally = tasks.tally
             alive = {"process": 0, "thread": 0}
             for lane in tasks.lanes.values():
-                unfinished += lane.running + lane.waiting
+                running += lane.running
                 waiting += lane.waiting
                 alive[lane.name] = lane.alive
             boards = [worker.board for worker in staff.everybody()]
@@ -408,8 +419,8 @@ class Engine:
                     staff.statistics(), processes=alive["process"], threads=alive["thread"]
                 ),
                 tasks=Tasks(
-                    waiting=min(waiting, unfinished),
-                    running=max(unfinished - waiting, 0),
+                    waiting=waiting,
+                    running=running,
                     delayed=tasks.delayed,
                     done=tally.done,
                     failed=tally.failed,
@@ -438,7 +449,7 @@ class Engine:
         self.transport = self._collector = None
         self.staff.disown()
         self.tasks.disown()
-        self.timekeeper = Timekeeper(self._settings.name_prefix)
+        self.timekeeper = Timekeeper(self._settings.name_prefix, self.lock)
         self.stopper = Stopper(self)
         self.done.set()
         self._reports.clear()
@@ -488,8 +499,8 @@ class Engine:
         """Act on what was reported on this side, and feed; return whether workers are wanted."""
         while self._reports:
             self._hearing.act_on(*self._reports.popleft(), outcomes)
-        if self.refusal is None:
-            self.staff.fill()
+        if self.staff.fill():
+            self.idling.note_begun()
         self.tasks.feed()
         return self._is_short() or self._lacks_successor() or self._lacks_hosts()
 
@@ -504,8 +515,8 @@ class Engine:
         """Warn of something that the user may want to mend. No lock is held."""
         warn(message)
 
-    def try_again(self, task: Task, error: BaseException) -> bool:
-        """Have a task whose run has failed run again, if it may; else note the runs it has had."""
+    def try_again(self, task: Task, error: BaseException) -> BaseException | None:
+        """Have a task whose run has failed run again, if it may; else return what it ends with."""
         retry = task._terms.retry
         failed = len(task._failures) + 1
         # Outside the lock: both ask the exception's class, which is the user's.
@@ -515,20 +526,25 @@ class Engine:
             is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
             if retry is None or not is_wanted or is_stopped or self.is_terminated or self.broken:
                 self.tasks.decide(task, is_tried_again=False)
+                self._look_whether_all_is_sent()
             else:
                 pause = retry.pause(failed)
                 task._failures += (
-                    f"Run {failed} failed ({line}); the next came {pause:.3g} s later",
+                    f"Run {failed} failed ({line}); the next was due {pause:.3g} s later",
                 )
                 task._stop = None
                 self.tasks.decide(task, is_tried_again=True)
                 if isinstance(task, Future) and "_condition" in vars(task):
                     self.listen_to(task)
                 resend = functools.partial(self._resend, task)
-                self.timekeeper.set(task, time.monotonic() + pause, resend)
-                return True
+                self.timekeeper.set((self, task._task), time.monotonic() + pause, resend)
+                return None
+        if is_stopped and task._stop is not None and type(error) is not TaskInterrupted:
+            # It was interrupted after that run.
+            error, failure = task._stop.as_exception(task._name), error
+            error.__cause__ = failure
         note_attempts(error, task._failures)
-        return False
+        return error
 
     def _resend(self, task: Task) -> None:
         """Run a task again whose pause is over: called by the timekeeper."""
@@ -587,6 +603,11 @@ class Engine:
         transport.wake()
         if self._collector is not None:
             self._collector.call()
+
+    def _look_whether_all_is_sent(self) -> None:
+        """Let the workers of a closed pool go, if the last that might be sent again will not be."""
+        if self.refusal is not None and self.transport is not None:
+            self._dismiss(self.transport)
 
     def _open(self) -> Transport:
         """Open the channels with the first task: a pool that is never used costs nothing."""
@@ -653,8 +674,9 @@ class Engine:
 
     def _lacks_successor(self) -> bool:
         """Whether a worker is to be started that will take another one's place."""
-        is_open = self.refusal is None and self.broken is None
-        return is_open and self.staff.lacks_successor
+        if not self.staff.lacks_successor or self.broken is not None or self.is_terminated:
+            return False
+        return self.refusal is None or self.tasks.is_any_untaken
 
     def hire(self) -> None:
         """Start workers for the tasks there are: outside the lock, for a start waits for it."""
@@ -668,6 +690,10 @@ class Engine:
                     is_short = self._is_short()
                     if not is_short and not self._lacks_successor():
                         break
+                    if is_short and self.staff.standby:
+                        self.staff.admit_one()
+                        self.idling.note_begun()
+                        continue
                     ends, report = self.transport.worker_ends, self.report
                     newcomers.append(self.staff.hire(ends, report, is_successor=not is_short))
             while newcomers:
@@ -695,7 +721,8 @@ class Engine:
         for lane in self.tasks.lanes.values():
             if not lane.waiting:
                 lane.dismiss()
-        self.staff.dismiss_standby()
+        if not self.tasks.is_any_untaken:
+            self.staff.dismiss_standby()
         for worker in self.staff.workers.values():
             if not worker.dismissed:
                 worker.dismissed = True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from interpool._interrupts import Deferred
 from interpool._stops import GRACE
 from interpool._task import Stage, Task
-from interpool._terms import checked_seconds
+from interpool._terms import checked_seconds, note_attempts
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
@@ -165,8 +165,10 @@ class Future[T](Task, concurrent.futures.Future[T]):
         """Tell waiters and callbacks of a task that the engine has withdrawn."""
         self._keeps = ()
         if self._stop is not None:  # interrupted before it began
+            error = self._stop.as_exception(self._name)
+            note_attempts(error, self._failures)
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled, too
-                self.set_exception(self._stop.as_exception(self._name))
+                self.set_exception(error)
             return
         super().cancel()
         # No worker will ever come by to do this, as one does in ThreadPoolExecutor.

@@ -103,14 +103,15 @@ class Hearing:
     def _hear_unstarted(self, number: int, payload: Any, outcomes: Outcomes) -> None:
         """A worker did not start: go on with fewer if it lacked means, else the pool is broken."""
         staff = self._engine.staff
-        staff.note_failed(number)
+        is_successor = staff.note_failed(number)
         if self._engine.is_terminated:  # by us, perhaps
             return
         failure = Failure.from_frame(payload)
         others = len(staff.workers.keys() - {number})
         if failure.stage == "start" and others:
             outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))
-            staff.most = others
+            if not is_successor:
+                staff.most = others
         else:
             self._break(failure, outcomes)
 
@@ -139,6 +140,7 @@ class Hearing:
         engine = self._engine
         outcomes.append(Output(number, None))
         engine.staff.note_gone(number)
+        engine.stopper.note_gone(number)
         if engine.transport is not None:
             engine.transport.ring_again()
         if not engine.staff.workers:

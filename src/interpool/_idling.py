@@ -21,19 +21,22 @@ class Idling:
         self._engine = engine
         self._timeout = timeout
         self._least = least
+        self._is_set = False  # whether there will be a look
 
     def note_begun(self) -> None:
         """There is one worker more. The lock is held."""
-        if self._timeout is not None:
+        if self._timeout is not None and not self._is_set:
             self._look_at(time.monotonic() + self._timeout)
 
     def _look_at(self, when: float) -> None:
+        self._is_set = True
         self._engine.timekeeper.set(self, when, self._let_go)
 
     def _let_go(self) -> None:
         """Put a stop for each worker that is to go, which whoever sleeps longest will take."""
         engine, timeout = self._engine, self._timeout
         with engine.lock:
+            self._is_set = False
             transport = engine.transport
             if timeout is None or transport is None or engine.refusal is not None:
                 return

@@ -191,6 +191,7 @@ class Lot:
             self.is_cancelled = True
             # Others in their place, for this may be a finalizer in the midst of using those.
             self._units, self._returned, self._arrived = deque(), [], {}
+            self.engine.tasks.tally.cancelled += self.unsent
             self.unsent = 0
             self.engine.withdraw([*self._sent.values()])
 
@@ -260,6 +261,7 @@ class Lot:
             self._arrived[self._next] = arrival
             self._next += refused.count
             self.unsent -= refused.count
+            self.engine.tasks.tally.failed += refused.count
             self._wake()
 
     def account(self, piece: Piece, kind: int, payload: Any) -> None:
@@ -270,11 +272,12 @@ class Lot:
         if done:
             self._batcher.learn(done, nanoseconds / 1e9)
             self.engine.paces.note(self.call.definition[0], self._batcher.seconds or 0.0)
-        if done < piece._count and self._ending is not None:
+        if done < piece._count and (self._ending is not None or self.is_cancelled):
             self._is_short = True
+            self.engine.tasks.tally.cancelled += piece._count - done
         elif piece.block is not None and done < piece._count:
             insort(self._returned, (piece.start + done, piece.block.part(done)), key=_START)
-            if not self.is_cancelled:  # now or before, by a finalizer
+            if not self.is_cancelled:  # meanwhile, by a finalizer
                 self.unsent += piece._count - done
         self._items_sent -= piece._count - done
         piece._count = done
@@ -300,6 +303,7 @@ class Lot:
         self._ending = ending
         self._is_short = self._is_short or self.unsent > 0
         self._units, self._returned = deque(), []
+        self.engine.tasks.tally.cancelled += self.unsent
         self.unsent = 0
         self._wake()
 

@@ -140,21 +140,31 @@ class Staff:
         self._starting.add(number)
         return worker
 
-    def fill(self) -> None:
-        """Give the places that are free to those that stand by."""
-        while self.standby and len(self.workers) < self.most:
-            number, worker = self.standby.popitem()
-            self.workers[number] = worker
-            worker.admit()
+    def fill(self) -> bool:
+        """Give the places of those that have left to those that stand by; return whether any."""
+        any_admitted = False
+        while len(self.standby) > len(self._retiring) and len(self.workers) < self.most:
+            self.admit_one()
+            any_admitted = True
+        return any_admitted
+
+    def admit_one(self) -> Worker:
+        """Have one that stands by take tasks: the one that is nearest to being ready."""
+        number = min(self.standby, key=self._distance)
+        worker = self.workers[number] = self.standby.pop(number)
+        worker.admit()
+        return worker
+
+    def _distance(self, number: int) -> int:
+        is_preparing = self.standby[number].board[channels.TASK] == channels.PREPARING
+        return 2 if number in self._starting else int(is_preparing)
 
     def dismiss_standby(self) -> None:
         """Have those that stand by begin, and leave without a task."""
         while self.standby:
-            number, worker = self.standby.popitem()
-            self.workers[number] = worker
+            worker = self.admit_one()
             worker.dismissed = True
             worker.board[channels.LEAVE] = 1
-            worker.admit()
 
     def idle_since(self) -> list[int]:
         """Since when those sleep that do, as `time.monotonic_ns` has it."""
@@ -170,9 +180,15 @@ class Staff:
         self._starting.discard(number)
         self.put_off = time.monotonic() + GRACE
 
-    def note_failed(self, number: int) -> None:
-        """A worker will never be in its loop."""
+    def note_failed(self, number: int) -> bool:
+        """A worker will never take a task; return whether it was to take another one's place."""
         self._starting.discard(number)
+        if (worker := self.standby.pop(number, None)) is None:
+            return False
+        self.leaving[number] = worker
+        if self._retiring:  # no other one for that place until it is free
+            self._retiring.pop()
+        return True
 
     def note_retiring(self, number: int) -> None:
         """A worker will leave by itself, when it has done what it may."""
@@ -193,13 +209,14 @@ class Staff:
 
     def abandon(self, worker: Worker) -> None:
         """Give up a worker: should it come back, it leaves."""
-        for group in (self.workers, self.standby):
-            group.pop(worker.number, None)
+        worker.board[channels.LEAVE] = 1
+        self.workers.pop(worker.number, None)
+        if self.standby.pop(worker.number, None) is not None:
+            worker.admit()  # or it would wait for that for ever
         self.abandoned[worker.number] = worker
         self.given_up += 1
         self._starting.discard(worker.number)
         self._retiring.discard(worker.number)
-        worker.board[channels.LEAVE] = 1
 
     def note_gone(self, number: int) -> None:
         """A worker's interpreter is gone, and its thread about to be."""
@@ -222,7 +239,7 @@ class Staff:
         return Workers(
             idle=len(begun) - busy,
             busy=busy,
-            starting=len(self._starting),
+            starting=len(self._starting - self.standby.keys()),
             standby=len(self.standby),
             abandoned=len(self.abandoned),
             started=self.hired,

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """Tasks that have an outcome, counted under the engine's lock. A map's items count singly."""
+    """Tasks that have an outcome, counted under the engine's lock. A map's items count singly.
+
+    A run after which a task is tried again is no outcome, and counts as `retried` alone.
+    """
 
     done: int = 0
     failed: int = 0
@@ -54,7 +57,7 @@ class Workers:
         idle: those that sleep.
         busy: those that run a task.
         starting: those that have not begun.
-        standby: those that are ready to take another one's place.
+        standby: those that are, or will be, ready to take another one's place.
         abandoned: those that were given up and whose task still runs.
         started: how many there have been.
         recycled: how many have left because they had done as many tasks as they may.
@@ -84,8 +87,9 @@ class Tasks:
         running: those that one has.
         delayed: those whose run has failed, and that wait to be tried again.
         done: those that have returned.
-        failed: those that have raised, or could not be sent back.
-        cancelled: those that were cancelled before a worker took them.
+        failed: those that have raised, for the last time, or could not be sent, there or back.
+        cancelled: those that were withdrawn before a worker took them: cancelled, of a map that
+            nobody asked any more, or of a pool that is broken.
         interrupted: those that were interrupted.
         timed_out: those that ran for too long.
         retried: runs that were tried again.

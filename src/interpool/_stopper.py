@@ -93,6 +93,10 @@ class Stopper:
         # A worker runs one task at a time: what was due for its last one is of no use any more.
         self._engine.timekeeper.set((self, "worker", number), due, expire)
 
+    def note_gone(self, number: int) -> None:
+        """A worker is no more. The lock is held."""
+        self._engine.timekeeper.drop((self, "worker", number))
+
     def note_hit(self, task: int, places: list[Place]) -> None:
         """A task was struck, and was there. The lock is held."""
         if (found := self.stopping.get(task)) is not None:

@@ -1,11 +1,12 @@
 """What a task is given beside its function and arguments: how long, how often."""
 
+import contextlib
 import math
 import random
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, final
 
 from interpool._errors import BrokenInterpreterPool, TaskInterrupted, TransferError
 
@@ -17,6 +18,7 @@ _LANES: Final = ("auto", "interpreter", "process", "thread")
 _NEVER: Final = (TransferError, TaskInterrupted, BrokenInterpreterPool)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a task that fails is run again, for what, and after how long.
@@ -79,17 +81,22 @@ class Retry:
             failed: how many runs have failed.
             draw: a random number from 0 to 1.
         """
+        if not self.delay:
+            return 0.0
+        longest = min(self.longest, threading.TIMEOUT_MAX)
         try:
-            pause = min(self.delay * self.factor ** (failed - 1), self.longest)
+            pause = min(self.delay * self.factor ** (failed - 1), longest)
         except OverflowError:
-            pause = self.longest
+            pause = longest
         return pause * (1 - self.jitter * draw())
 
     def wants(self, error: BaseException, failed: int) -> bool:
         """Whether a task whose run has failed with `error`, the last of so many, is run again."""
         if failed > self.times or isinstance(error, _NEVER):
             return False
-        return isinstance(error, self.on)
+        # As `except` has it; `isinstance` would ask the classes, which are the user's.
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        return any(kind is base for base in type(error).__mro__ for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +186,6 @@ def _number(value: Any, name: str) -> float:
 
 def note_attempts(error: BaseException, earlier: Iterable[str]) -> None:
     """Say on an exception what came of the runs before the one that raised it."""
-    for note in earlier:
-        BaseException.add_note(error, note)
+    with contextlib.suppress(Exception):  # its class refuses, or its notes are none
+        for note in earlier:
+            BaseException.add_note(error, note)

@@ -2,12 +2,13 @@
 
 One thread for each pool that needs it, asleep until the next thing is due. It guarantees:
 
-* An action is called once, not before it is due, unless it was taken back first, and never under a
-  lock of this module. What it raises is reported, and the clock goes on.
+* An action is called once, not before it is due, unless it was taken back first, and under no lock.
+  What it raises is reported, and the clock goes on.
 * What is set again or taken back costs nothing later: the memory is that of what is due.
 
-Thread-safety: every method may be called from any thread, under any lock that no action holds while
-it calls a method here.
+Thread-safety: every method may be called from any thread, with the owner's lock or without. There
+is no other lock here, for a garbage collection in the clock's own thread may run a finalizer that
+wants the owner's, while the thread that holds that one sets the clock.
 """
 
 import heapq
@@ -28,10 +29,15 @@ _SLACK: Final = 64
 class Timekeeper:
     """The clock of one pool."""
 
-    def __init__(self, name: str) -> None:
-        """Args: what the thread's name begins with."""
+    def __init__(self, name: str, lock: threading.RLock) -> None:
+        """Make one.
+
+        Args:
+            name: what the thread's name begins with.
+            lock: the owner's.
+        """
         self._name = f"{name}_timekeeper"
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(lock)
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._numbers = itertools.count()
@@ -99,16 +105,18 @@ class Timekeeper:
         with self._changed:
             while not self._is_closed:
                 now = time.monotonic()
+                left = None
                 while self._heap:
-                    when, number, key = self._heap[0]
+                    # Taken out first: a finalizer may set the clock at any point here.
+                    first = heapq.heappop(self._heap)
+                    when, number, key = first
                     if not self._is_due(number, key):
-                        heapq.heappop(self._heap)
-                    elif when <= now:
-                        heapq.heappop(self._heap)
-                        if (entry := self._due.pop(key, None)) is not None:
-                            return entry[1]
-                    else:
+                        continue
+                    if when > now:
+                        heapq.heappush(self._heap, first)
+                        left = self._heap[0][0] - now
                         break
-                left = self._heap[0][0] - now if self._heap else None
+                    if (entry := self._due.pop(key, None)) is not None:
+                        return entry[1]
                 self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
             return None

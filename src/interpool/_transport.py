@@ -99,7 +99,7 @@ class Transport:
     def put(self, item: Item) -> int:
         """Put a task into the queue; return its position, for `is_taken`."""
         channels.put(self._tasks, item)
-        self.sent += len(item) if type(item) is bytes else sum(map(_size, item))
+        self.sent += _bytes_of(item)
         self._puts += 1
         return self._puts
 
@@ -140,6 +140,7 @@ class Transport:
                 stops += 1
             else:
                 tasks.append((_task_of(item), item))
+                self.sent -= _bytes_of(item)
         return tasks, stops
 
     # --- from the workers ------------------------------------------------------------------------
@@ -175,7 +176,7 @@ class Transport:
             else:
                 # Put before its notice was written, so it is there: marshalled, or in its parts.
                 item = _interpqueues.get(int.from_bytes(data[body:end], "little"))[0]
-                self.received += _size(item) if type(item) is bytes else sum(map(_size, item))
+                self.received += _bytes_of(item)
                 frames.append(_joined(item) if type(item) is tuple else marshal.loads(item))
             start = end
         self._unread = data[start:]
@@ -235,6 +236,10 @@ def item_of(
         measured = time.monotonic_ns()
     head = marshal.dumps((task, measured, environment, *parts))
     return (head, *large) if large else head
+
+
+def _bytes_of(item: Item) -> int:
+    return len(item) if type(item) is bytes else sum(map(_size, item))
 
 
 def _size(part: object) -> int:

@@ -138,7 +138,7 @@ class Worker:
         self._report = report
         self._is_admitted = is_admitted
         self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = _threads.make(self._host, f"{settings.name_prefix}_{number}")
+        self._thread = _threads.make(self._host, f"{settings.name_prefix}_{number}", "_host")
 
     def start(self) -> None:
         """Start the host thread, which makes the interpreter.
@@ -198,7 +198,8 @@ class Worker:
         settings = self._settings
         arguments: Any = (  # of `loop.start`, behind the board
             *(self.number, bulk, self._ends, settings.most_tasks, self._is_admitted),
-            *(self._thread.name, settings.environment, settings.preload),
+            *(self.name, _threads.shortened(self.name)),
+            *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
         )
         boot = {

@@ -38,8 +38,10 @@ __name__ = "_interpool_loop"
 FEW = 2
 
 # Nanoseconds before its last task is done at which a worker says so: what it takes to have another
-# one ready by then.
+# one ready by then. To that it adds so many times what its own imports and initializer took: the
+# other one's have to share the cores with tasks.
 NOTICE = 25_000_000
+SLOWER = 2
 
 type Ends = tuple[channels.Queues, tuple[int, int, int]]  # see `Transport.worker_ends`
 type Board = Any  # a memoryview of numbers of 8 bytes
@@ -69,6 +71,7 @@ class Loop:
         """
         self.board = board
         self.most = most
+        self.notice = NOTICE
         self.number = number
         self.bulk = bulk
         (self.tasks, self.rings, self.starved), (self.bell, self.bell_in, self.results) = ends
@@ -185,7 +188,7 @@ class Loop:
     def is_near_end(self, done: int, most: int, since: int) -> bool:
         """Whether, as things go, the last task it may do is soon done."""
         left = most - done
-        return left <= 1 or (done > 0 and (_now() - since) // done * left < NOTICE)
+        return left <= 1 or (done > 0 and (_now() - since) // done * left < self.notice)
 
     def note_begin(self, task: int) -> None:
         """Take down how long a task has waited, when all is loaded and its function is called."""
@@ -211,12 +214,14 @@ class Loop:
         # Made now and written bare: whatever a task has done to this module, its end is heard of.
         last = channels.with_length(marshal.dumps((self.number, channels.LEFT, None)))
         try:
+            since = _now()
             surroundings.begin(self.number, self.results, name, environment)
             self.send(self.number, channels.BEGUN, None)
             self.board[channels.TASK] = channels.PREPARING
             failure = outcomes.prepare(preload, initializer)
             self.board[channels.TASK] = 0
             surroundings.flush()
+            self.notice += SLOWER * (_now() - since)
             if failure is None:
                 admission.acquire()  # to a place that another worker may still hold
                 self.serve()
@@ -245,6 +250,7 @@ def start(
     most: int | None,
     is_admitted: bool,
     name: str,
+    shortened: str,
     environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
@@ -257,7 +263,7 @@ def start(
         admission.acquire()
 
     def run() -> None:
-        _thread.set_name(name)
+        _thread.set_name(shortened)  # the system's, see `_threads`
         loop.run(name, environment, preload, initializer)
 
     _thread.start_joinable_thread(run, handle=_handle, daemon=False)
