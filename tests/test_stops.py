@@ -374,6 +374,25 @@ def test_an_abandoned_worker_takes_no_task_when_it_comes_back(arrivals: Gate, ga
         assert isinstance(stuck.exception(), TaskInterrupted)
 
 
+def test_a_worker_is_given_up_though_no_board_named_its_task_in_time(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
+) -> None:
+    with InterpreterPoolExecutor(2) as pool, warnings.catch_warnings(record=True):
+        stuck = pool.submit(swallow, arrivals.entry, gate.exit)
+        arrivals.wait()
+        # As if its worker had taken it, and not come to say so on its board.
+        monkeypatch.setattr(pool._engine.staff, "of_task", lambda _: None)
+        assert stuck.interrupt(grace=0)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        arrivals.wait()  # it has caught the exception, and waits
+        monkeypatch.undo()
+        others = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(2)]
+        arrivals.wait(2)  # both at once: there is another worker
+        gate.open(3)
+        assert [other.result(PATIENCE) for other in others] == [0, 1]
+        assert pool.statistics().workers.given_up == 1
+
+
 # --- timeouts ------------------------------------------------------------------------------------
 
 

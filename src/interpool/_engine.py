@@ -390,7 +390,7 @@ class Engine:
         with self.lock:
             transport = self.transport
             assert transport is not None  # noqa: S101 - the frames come from it
-            if self.stopper.stopping or tasks.is_special:
+            if self.stopper.stopping or self.stopper.unfound or tasks.is_special:
                 plain = -1
             ended = 0
             for subject, kind, payload in frames:

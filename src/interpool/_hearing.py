@@ -65,7 +65,8 @@ class Hearing:
     def _answer(self, number: int | None, kind: int, payload: Any, outcomes: Outcomes) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         engine = self._engine
-        engine.stopper.note_answered(number)
+        is_ours = kind == channels.STRUCK and payload is None  # a worker's says where it was
+        engine.stopper.note_answered(number, is_ours=is_ours)
         task = engine.tasks.answer(number, kind, payload)
         if task is None:
             return
