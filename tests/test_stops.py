@@ -528,6 +528,29 @@ def test_terminate_an_initializer_that_stays_in_c(arrivals: Gate, gate: Gate) ->
     gate.open()
 
 
+def test_terminate_a_worker_in_which_a_thread_goes_on(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
+) -> None:
+    def leave_a_thread(entry: int, fd: int) -> None:
+        import os
+        import threading
+
+        def wait() -> None:
+            os.write(entry, b".")
+            os.read(fd, 1)
+
+        threading.Thread(target=wait).start()
+
+    pool = InterpreterPoolExecutor(1)
+    pool.submit(leave_a_thread, arrivals.entry, gate.exit).result(PATIENCE)
+    arrivals.wait()
+    pool.terminate_workers()
+    pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    assert [it for it in recwarn if "threads go on there" in str(it.message)]
+    gate.open()
+
+
 def test_terminate_a_pool_that_starts() -> None:
     for _ in range(5):
         pool = InterpreterPoolExecutor(2)

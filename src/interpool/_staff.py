@@ -193,7 +193,7 @@ class Staff:
 
     def abandon(self, worker: Worker) -> None:
         """Give up a worker: should it come back, it leaves."""
-        for group in (self.workers, self.standby):
+        for group in (self.workers, self.standby, self.leaving):
             group.pop(worker.number, None)
         self.abandoned[worker.number] = worker
         self.given_up += 1

@@ -194,6 +194,15 @@ class Stopper:
                             f"The initializer of the worker {worker.name} did not stop, so the "
                             "worker was abandoned"
                         )
+            for worker in [*staff.leaving.values()]:
+                if worker.board[channels.THREADS]:
+                    staff.abandon(worker)
+                    warnings.append(
+                        f"The interpreter of the worker {worker.name} does not end, because "
+                        "threads go on there that a task has started, so it was abandoned"
+                    )
+            if staff.workers or staff.leaving:
+                self.give_up_rest(SHORT_GRACE / 4)  # on their way to that, perhaps
             ended = [*engine.tasks.in_flight]
             for number, task in engine.tasks.in_flight.items():
                 if task._stop is not None and not task._stop.abandoned:

@@ -313,3 +313,5 @@ def forget(task: int) -> None:
 def join() -> None:
     """Wait for the loop's thread to be gone. An interpreter may be ended only then."""
     _handle.join()
+    if _loop is not None:
+        _loop.board[channels.THREADS] = len(sys._current_frames()) - 1
