@@ -90,7 +90,7 @@ class Engine:
         self.done = threading.Event()  # closed, and nobody left but those that were given up
         self.refusal: str | None = None  # why no task is taken any more
         self.broken: Failure | None = None
-        self.is_terminated = False
+        self.is_terminated = self._is_quiet = False
         self._moved = 0, 0  # bytes sent and received, once the channels are closed
 
     # --- asked by the executor and its futures ---------------------------------------------------
@@ -291,10 +291,20 @@ class Engine:
             for task in withdrawn:
                 task.settle_withdrawn()
 
-    def terminate(self, refusal: str, grace: float = SHORT_GRACE) -> None:
-        """Take no more tasks, cancel those that wait, and stop those that run. Never waits."""
+    def terminate(
+        self, refusal: str, grace: float = SHORT_GRACE, *, is_quiet: bool = False
+    ) -> None:
+        """Take no more tasks, cancel those that wait, and stop those that run. Never waits.
+
+        Args:
+            refusal: what `submit` says from now on.
+            grace: seconds that those that run have to stop.
+            is_quiet: whether nobody is warned of workers that are given up: after Ctrl-C the user
+                sees one traceback and nothing else.
+        """
         with Deferred():
             with self.lock:
+                self._is_quiet = self._is_quiet or is_quiet
                 self.refusal = self.refusal or refusal
                 self.is_terminated = True
                 withdrawn = self.tasks.withdraw_all(concurrent.futures.CancelledError)
@@ -440,7 +450,8 @@ class Engine:
 
     def warn(self, message: str) -> None:
         """Warn of something that the user may want to mend. No lock is held."""
-        warn(message)
+        if not self._is_quiet:
+            warn(message)
 
     def try_again(self, task: Task, error: BaseException) -> bool:
         """Have a task whose run has failed run again, if it may; else note the runs it has had."""

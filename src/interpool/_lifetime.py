@@ -66,7 +66,7 @@ def _at_exit() -> None:
 def _see_off(engines: list[Engine], *, at_once: bool) -> None:
     for engine in engines:
         if at_once:
-            engine.terminate(AFTER_EXIT)
+            engine.terminate(AFTER_EXIT, is_quiet=True)
         else:
             engine.close(refusal=AFTER_EXIT)
     for engine in engines:

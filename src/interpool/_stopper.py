@@ -16,6 +16,7 @@ The engine's lock covers all of it; the timekeeper's actions take it themselves.
 
 import functools
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from interpool import _exit
@@ -179,28 +180,8 @@ class Stopper:
         """The time is up of a pool that is to end at once."""
         engine = self._engine
         staff = engine.staff
-        warnings = []
-        ended = []
         with engine.lock:
-            for worker in (*staff.workers.values(), *staff.standby.values()):
-                number = worker.board[channels.TASK]
-                task = engine.tasks.in_flight.get(number)
-                if task is not None:
-                    warnings.append(self._abandon(worker, task))
-                elif staff.is_new(worker.number) or number:
-                    staff.abandon(worker)
-                    if number == channels.PREPARING:
-                        warnings.append(
-                            f"The initializer of the worker {worker.name} did not stop, so the "
-                            "worker was abandoned"
-                        )
-            for worker in [*staff.leaving.values()]:
-                if worker.board[channels.THREADS]:
-                    staff.abandon(worker)
-                    warnings.append(
-                        f"The interpreter of the worker {worker.name} does not end, because "
-                        "threads go on there that a task has started, so it was abandoned"
-                    )
+            warnings = [*self._abandon_rest()]
             if staff.workers or staff.leaving:
                 self.give_up_rest(SHORT_GRACE / 4)  # on their way to that, perhaps
             ended = [*engine.tasks.in_flight]
@@ -212,6 +193,29 @@ class Stopper:
         engine.report(0, channels.WAKE)
         for warning in warnings:
             engine.warn(warning)
+
+    def _abandon_rest(self) -> Iterator[str]:
+        """Give up the workers that still work. Yields what to warn of. The lock is held."""
+        staff = self._engine.staff
+        for worker in (*staff.workers.values(), *staff.standby.values()):
+            number = worker.board[channels.TASK]
+            task = self._engine.tasks.in_flight.get(number)
+            if task is not None:
+                yield self._abandon(worker, task)
+            elif staff.is_new(worker.number) or number:
+                staff.abandon(worker)
+                if number == channels.PREPARING:
+                    yield (
+                        f"The initializer of the worker {worker.name} did not stop, so the worker "
+                        "was abandoned"
+                    )
+        for worker in [*staff.leaving.values()]:
+            if worker.board[channels.THREADS]:
+                staff.abandon(worker)
+                yield (
+                    f"The interpreter of the worker {worker.name} does not end, because threads "
+                    "go on there that a task has started, so it was abandoned"
+                )
 
     def _abandon(self, worker: Worker, task: Task) -> str:
         self._engine.staff.abandon(worker)
