@@ -65,7 +65,10 @@ def stay_in_c(entry: int, fd: int, value: Any) -> Any:
     import os
 
     # One call in C, with no bytecode in which an interrupt could come between its two steps.
-    steps = functools.partial(os.write, entry, b"."), functools.partial(os.read, fd, 1)
+    steps: tuple[Any, ...] = (
+        functools.partial(os.write, entry, b"."),
+        functools.partial(os.read, fd, 1),
+    )
     list(map(operator.call, steps))
     return value
 

@@ -83,7 +83,7 @@ class Engine:
         self.transport: Transport | None = None
         self._collector: Collector | None = None
         self.paces = Paces()
-        self.timekeeper = Timekeeper(settings.name_prefix)
+        self.timekeeper = Timekeeper(settings.name_prefix, self.lock)
         self.stopper = Stopper(self)
         self.idling = Idling(self, *idling or (None, 0))
         self._hearing = Hearing(self)
@@ -387,7 +387,7 @@ class Engine:
         self.transport = self._collector = None
         self.staff.disown()
         self.tasks.disown()
-        self.timekeeper = Timekeeper(self._settings.name_prefix)
+        self.timekeeper = Timekeeper(self._settings.name_prefix, self.lock)
         self.stopper = Stopper(self)
         self.done.set()
         self._reports.clear()

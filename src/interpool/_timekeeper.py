@@ -2,12 +2,15 @@
 
 One thread for each pool that needs it, asleep until the next thing is due. It guarantees:
 
-* An action is called once, not before it is due, unless it was taken back first, and never under a
-  lock of this module. What it raises is reported, and the clock goes on.
+* An action is called once, not before it is due, unless it was taken back first, and under no lock.
+  What it raises is reported, and the clock goes on.
 * What is set again or taken back costs nothing later: the memory is that of what is due.
 
-Thread-safety: every method may be called from any thread, under any lock that no action holds while
-it calls a method here.
+Locks: the pool's own, and none beside it. A garbage collection may finalize what takes that lock
+anywhere, in here too: with a second one, whoever sets something under the first would wait for it
+for ever.
+
+Thread-safety: every method may be called from any thread.
 """
 
 import heapq
@@ -28,10 +31,15 @@ _SLACK: Final = 64
 class Timekeeper:
     """The clock of one pool."""
 
-    def __init__(self, name: str) -> None:
-        """Args: what the thread's name begins with."""
+    def __init__(self, name: str, lock: threading.RLock) -> None:
+        """Make one.
+
+        Args:
+            name: what the thread's name begins with.
+            lock: the pool's.
+        """
         self._name = f"{name}_timekeeper"
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(lock)
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._numbers = itertools.count()
@@ -100,15 +108,15 @@ class Timekeeper:
             while not self._is_closed:
                 now = time.monotonic()
                 while self._heap:
-                    when, number, key = self._heap[0]
+                    # Taken out first: what a finalizer sets meanwhile may become the first.
+                    when, number, key = first = heapq.heappop(self._heap)
                     if not self._is_due(number, key):
-                        heapq.heappop(self._heap)
-                    elif when <= now:
-                        heapq.heappop(self._heap)
-                        if (entry := self._due.pop(key, None)) is not None:
-                            return entry[1]
-                    else:
+                        continue
+                    if when > now:
+                        heapq.heappush(self._heap, first)
                         break
+                    if (entry := self._due.pop(key, None)) is not None:
+                        return entry[1]
                 left = self._heap[0][0] - now if self._heap else None
                 self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
             return None
