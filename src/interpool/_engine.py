@@ -216,6 +216,17 @@ class Engine:
         while self._unsettled:
             self._unsettled.popleft().settle_withdrawn()
 
+    def _settle_all(self, withdrawn: Iterable[Task]) -> None:
+        left = deque(withdrawn)
+        try:
+            while left:
+                left.popleft().settle_withdrawn()
+        finally:
+            for (
+                task
+            ) in left:  # a callback has raised SystemExit, say, and is none of their business
+                self.settle_later(task)
+
     def is_urgent(self) -> bool:
         """Whether results should be read as soon as they are there."""
         return bool(
@@ -288,8 +299,7 @@ class Engine:
                 if self.transport is not None:
                     self._dismiss(self.transport)
                     self._wake(self.transport)
-            for task in withdrawn:
-                task.settle_withdrawn()
+            self._settle_all(withdrawn)
 
     def terminate(
         self, refusal: str, grace: float = SHORT_GRACE, *, is_quiet: bool = False
@@ -313,8 +323,7 @@ class Engine:
                     self.stopper.stop_all(grace)
                     self._dismiss(self.transport)
                     self._wake(self.transport)
-            for task in withdrawn:
-                task.settle_withdrawn()
+            self._settle_all(withdrawn)
 
     def prewarm(self, workers: int) -> None:
         """Have so many workers started, whatever there is to do."""
