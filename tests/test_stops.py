@@ -294,6 +294,20 @@ def test_a_strike_before_the_gate_opens_keeps_the_task_from_beginning() -> None:
     gates.close_gate(11)
 
 
+def test_a_task_that_was_kept_from_beginning_was_nowhere() -> None:
+    victim = Victim(17, lambda: [None for _ in iter(int, 1)])
+    assert victim.begun.wait(PATIENCE)
+    assert gates.strike(17)
+    victim.after.set()
+    victim.thread.join(PATIENCE)
+    assert gates.struck_at
+    gates.strike(18)
+    with pytest.raises(gates.Interrupted):
+        gates.open_gate(18)
+    assert gates.struck_at == []  # and not where the other one was
+    assert 18 not in gates._condemned
+
+
 def test_a_strike_behind_the_gate_lands_nowhere() -> None:
     gates.open_gate(12)
     gates.close_gate(12)

@@ -109,8 +109,9 @@ class Stopper:
         elif not is_ours:
             found = self.unfound.pop(number, None)
         if found is not None:
-            _, told = found
-            if len(told) > 1:
+            task, told = found
+            # One that was told alone, and struck it, has forgotten it.
+            if len(told) > 1 or task._stop is None or not task._stop.places:
                 for worker in told:
                     worker.forget(number)
 
