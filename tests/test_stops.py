@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, TaskInterrupted, TaskTimeout
+from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
 
@@ -200,6 +200,52 @@ def test_twice_is_once(pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
     assert future.interrupt(grace=PATIENCE)
     arrivals.wait()
     assert future.interrupt(grace=PATIENCE)  # still the same end
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+
+
+def test_an_interrupt_between_two_runs_is_the_end(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = pool._engine
+    try_again = engine.try_again
+    stopped: list[bool] = []
+
+    def interrupt_first(task: Any, error: BaseException) -> bool:
+        stopped.append(task.interrupt())
+        return try_again(task, error)
+
+    monkeypatch.setattr(engine, "try_again", interrupt_first)
+    future = pool.options(retries=Retry(3, delay=0)).submit(divide, 1, 0)
+    error = future.exception(PATIENCE)
+    assert isinstance(error, TaskInterrupted)
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    assert stopped == [True]
+
+
+def test_an_interrupt_of_a_task_that_is_being_timed_out_is_the_end(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    patient = pool.options(timeout=0.05, retries=Retry(1, on=TaskTimeout, delay=0))
+    future = patient.submit(swallow, arrivals.entry, gate.exit)
+    arrivals.wait(2)  # the second one when it has caught what the timeout raised
+    assert future.interrupt(grace=PATIENCE)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    assert pool.statistics().tasks.retried == 0
+
+
+def test_less_grace_later_never_means_more_time(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    future = pool.submit(swallow, arrivals.entry, gate.exit)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)
+    arrivals.wait()
+    due = future._stop.due if future._stop else 0.0
+    assert future.interrupt(grace=PATIENCE - 1e-9)  # from now on: later than that
+    assert future._stop is not None
+    assert (future._stop.grace, future._stop.due) == (PATIENCE, due)
     gate.open()
     assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 

@@ -42,6 +42,7 @@ from interpool._interrupts import Deferred, may_be_called_back
 from interpool._lots import Piece
 from interpool._output import Console, Output
 from interpool._reports import Notice, report
+from interpool._stops import Reason
 from interpool._task import Outcome, Task
 
 if TYPE_CHECKING:
@@ -247,6 +248,8 @@ class Collector:
             if error is not None and self._engine.try_again(task, error):
                 return
             if error is not None:
+                if (stop := task._stop) is not None and stop.reason is Reason.INTERRUPT:
+                    error = stop.as_exception_after(error, task._name)
                 outcome = Outcome(task, channels.DIED, _Raised(error))
         _end(outcome)
 

@@ -113,6 +113,10 @@ class Dispatch:
         """Whether there are tasks for whose answers more is to be done than to end them."""
         return bool(self._undecided)
 
+    def is_undecided(self, task: Task) -> bool:
+        """Whether a task in flight, or whose run has failed, may yet be tried again."""
+        return task in self._undecided
+
     def decide(self, task: Task, *, is_tried_again: bool) -> None:
         """Keep a task whose run has failed, to be tried again; or not."""
         self._undecided.discard(task)

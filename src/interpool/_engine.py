@@ -265,7 +265,10 @@ class Engine:
                     self.tasks.tally.interrupted += 1
                     self.tasks.tally.cancelled -= 1
                 elif future._stage is not Stage.SENT:
-                    return False
+                    # Of a run that has failed, it is being decided whether another one follows.
+                    if not self.tasks.is_undecided(future):
+                        return False
+                    future._stop = Stop(Reason.INTERRUPT)
                 else:
                     self.stopper.stop(future, Stop(Reason.INTERRUPT, grace))
             if is_withdrawn:

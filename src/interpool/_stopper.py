@@ -54,12 +54,15 @@ class Stopper:
         number = task._task
         due = time.monotonic() + stop.grace
         if (earlier := task._stop) is not None:
-            if stop.grace >= earlier.grace:
+            if stop.reason is Reason.INTERRUPT:
+                earlier.reason = stop.reason  # which is never tried again, as a timeout may be
+            if due >= earlier.due:
                 return  # it is being stopped, and has no more time than this
-            earlier.grace = stop.grace
+            earlier.grace, earlier.due = stop.grace, due
         else:
             _exit.watch()
             task._stop = stop
+            stop.due = due
             worker = worker or self._engine.staff.of_task(number)
             told = [*self._engine.staff.workers.values()] if worker is None else [worker]
             self.stopping[number] = task, told
