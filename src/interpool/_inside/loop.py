@@ -211,7 +211,10 @@ class Loop:
         # Made now and written bare: whatever a task has done to this module, its end is heard of.
         last = channels.with_length(marshal.dumps((self.number, channels.LEFT, None)))
         try:
-            surroundings.begin(self.number, self.results, name, environment)
+            try:
+                surroundings.begin(self.number, self.results, name, environment)
+            finally:
+                settled.release()
             self.send(self.number, channels.BEGUN, None)
             self.board[channels.TASK] = channels.PREPARING
             failure = prepare(preload, initializer)
@@ -256,6 +259,8 @@ def prepare(
 _handle = _thread._ThreadHandle()
 _loop: Loop | None = None
 admission = _thread.allocate_lock()
+# Held while the loop's thread sets the worker up: it must not meet what a strike has half imported.
+settled = _thread.allocate_lock()
 
 
 def start(
@@ -274,6 +279,7 @@ def start(
     global _loop  # noqa: PLW0603 - one interpreter, one loop
     channels.register_queue_errors()
     loop = _loop = Loop(board, number, bulk, ends, most)
+    settled.acquire()
     if not is_admitted:
         admission.acquire()
 
@@ -294,7 +300,8 @@ def admit() -> None:
 
 def strike(task: int) -> None:
     """Interrupt a task if this worker runs it, and tell main where it was."""
-    places = gate.strike(task)
+    with settled:
+        places = gate.strike(task)
     if places is None or _loop is None:
         return
     while len(frame := marshal.dumps((_loop.number, channels.HIT, (task, places)))) > _FRAME:
