@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -171,6 +172,37 @@ def test_a_future_keeps_no_result_that_its_user_let_go() -> None:
         pool.submit(identity, 1).result()
         gc.collect()
         assert kept() is None
+
+
+def test_a_callback_that_exits_keeps_no_other_future_waiting(gate: Gate, arrivals: Gate) -> None:
+    pool = InterpreterPoolExecutor(1)
+    running = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+    arrivals.wait()
+    waiting = [pool.submit(identity, n) for n in range(4)]
+    called = [threading.Event() for _ in range(4)]
+    waiting[0].add_done_callback(lambda _: sys.exit("the callback's own affair"))
+    for future, event in zip(waiting, called, strict=True):
+        future.add_done_callback(lambda _, event=event: event.set())  # type: ignore[misc]
+    with pytest.raises(SystemExit):
+        pool.shutdown(wait=False, cancel_futures=True)
+    assert all(event.wait(PATIENCE) for event in called[1:])
+    assert all(future.cancelled() for future in waiting)
+    gate.open()
+    assert running.result(PATIENCE) == 1
+    pool.shutdown()
+
+
+def test_callbacks_behind_one_that_exits_are_called(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.submit(pass_through, gate.exit, 1)
+        called = threading.Event()
+        future.add_done_callback(lambda _: sys.exit("the callback's own affair"))
+        future.add_done_callback(lambda _: called.set())
+        gate.open()
+        assert called.wait(PATIENCE)
+    assert "the callback's own affair" in caplog.text
 
 
 def test_a_future_with_callbacks_needs_no_collection_to_go() -> None:

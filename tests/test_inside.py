@@ -1,12 +1,16 @@
 """What runs in a worker: how little it imports, what it keeps, how it answers."""
 
+import _interpreters
+import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from interpool import InterpreterPoolExecutor, _inside
-from interpool._inside import values
-from support import identity
+from interpool._inside import gate, loop, values
+from support import PATIENCE, identity
 
 
 @pytest.fixture
@@ -122,3 +126,37 @@ def test_a_task_leaves_nothing_of_itself_behind(pool: InterpreterPoolExecutor) -
     size = 123_457
     assert len(pool.submit(identity, [0] * size).result()) == size
     assert pool.submit(count_of, size).result() == 0
+
+
+def test_a_strike_waits_until_the_worker_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It imports ctypes, and that threading, which setting up would meet half imported: the worker
+    # broke down, and its pool with it.
+    done: list[str] = []
+    monkeypatch.setattr(gate, "strike", lambda _: done.append("struck"))
+    loop.settled.acquire()
+    host = threading.Thread(target=loop.strike, args=(7,))
+    host.start()
+    done.append("set up")
+    loop.settled.release()
+    host.join(PATIENCE)
+    assert done == ["set up", "struck"]
+
+
+def test_a_worker_that_starts_may_be_struck(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = _interpreters.create
+    for _ in range(10):
+        is_struck = threading.Event()
+
+        def create_when_struck(
+            *args: Any, ready: threading.Event = is_struck, **kwargs: Any
+        ) -> int:
+            assert ready.wait(PATIENCE)
+            return create(*args, **kwargs)
+
+        monkeypatch.setattr(_interpreters, "create", create_when_struck)
+        with InterpreterPoolExecutor(1) as pool:
+            future = pool.submit(identity, 5)
+            for worker in pool._engine.staff.workers.values():
+                worker.strike(0)
+            is_struck.set()
+            assert future.result(PATIENCE) == 5

@@ -5,6 +5,7 @@ Every program here is run as a user would run it; what it prints and its exit co
 
 import _interpreters
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -134,6 +135,32 @@ pool.submit(abs, -1).result()
 sys.exit(7)
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 7)
+
+
+def test_ctrl_c_again_while_the_exit_waits_ends_the_program() -> None:
+    done = run_program("""
+import os
+from interpool import InterpreterPoolExecutor
+from interpool._engine import Engine
+def stuck(entry, fd):
+    import os
+    os.write(entry, b".")
+    os.read(fd, 1)
+def interrupted(engine):
+    raise KeyboardInterrupt
+Engine.join = interrupted
+pool = InterpreterPoolExecutor(1)
+arrivals, entry = os.pipe()
+never, _ = os.pipe()
+pool.submit(stuck, entry, never)
+os.read(arrivals, 1)
+print("the end is near")
+""")
+    # Not by way of CPython's end of interpreters, which would wait for that task.
+    assert done.stdout == "the end is near\n"
+    assert "subinterpreters" not in done.stderr
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt:")
+    assert done.returncode == -signal.SIGINT
 
 
 def test_nothing_is_taken_when_the_interpreter_exits() -> None:

@@ -6,10 +6,12 @@ runs.
 
 import concurrent.futures
 import gc
+import heapq
 import os
 import random
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -136,6 +138,32 @@ def test_a_garbage_collection_under_the_lock_may_cancel(
         assert len(pool._engine.tasks.in_flight) == 2  # the one that runs, and the new one
         gate.open()
         assert after.result(PATIENCE) == "after"
+
+
+def test_a_garbage_collection_in_the_timekeeper_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whoever sets something there holds the pool's lock, which a finalizer in there may want: so it
+    # must be that lock that is held there.
+    seen: list[bool] = []
+    pop = heapq.heappop
+
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(identity, 1).result(PATIENCE)
+        engine = pool._engine
+        is_called = threading.Event()
+
+        def pop_and_collect(heap: list[Any]) -> Any:
+            seen.append(engine.is_locked_here)
+            return pop(heap)
+
+        monkeypatch.setattr(heapq, "heappop", pop_and_collect)
+        with engine.lock:
+            engine.timekeeper.set("key", time.monotonic(), is_called.set)
+        assert is_called.wait(PATIENCE)
+        monkeypatch.undo()
+    assert seen
+    assert all(seen)
 
 
 def test_a_garbage_collection_under_the_lock_may_close_the_pool(

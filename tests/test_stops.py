@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, TaskInterrupted, TaskTimeout
+from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
 
@@ -59,11 +59,25 @@ def swallow(entry: int, fd: int) -> str:
     return "went on"
 
 
+def stay_in_c(entry: int, fd: int, value: Any) -> Any:
+    import functools
+    import operator
+    import os
+
+    # One call in C, with no bytecode in which an interrupt could come between its two steps.
+    steps: tuple[Any, ...] = (
+        functools.partial(os.write, entry, b"."),
+        functools.partial(os.read, fd, 1),
+    )
+    list(map(operator.call, steps))
+    return value
+
+
 def fail_when_stopped(entry: int) -> None:
     import os
 
-    os.write(entry, b".")
     try:
+        os.write(entry, b".")
         while True:
             pass
     except BaseException:
@@ -190,6 +204,52 @@ def test_twice_is_once(pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
     assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
 
+def test_an_interrupt_between_two_runs_is_the_end(
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = pool._engine
+    try_again = engine.try_again
+    stopped: list[bool] = []
+
+    def interrupt_first(task: Any, error: BaseException) -> BaseException | None:
+        stopped.append(task.interrupt())
+        return try_again(task, error)
+
+    monkeypatch.setattr(engine, "try_again", interrupt_first)
+    future = pool.options(retries=Retry(3, delay=0)).submit(divide, 1, 0)
+    error = future.exception(PATIENCE)
+    assert isinstance(error, TaskInterrupted)
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    assert stopped == [True]
+
+
+def test_an_interrupt_of_a_task_that_is_being_timed_out_is_the_end(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    patient = pool.options(timeout=0.05, retries=Retry(1, on=TaskTimeout, delay=0))
+    future = patient.submit(swallow, arrivals.entry, gate.exit)
+    arrivals.wait(2)  # the second one when it has caught what the timeout raised
+    assert future.interrupt(grace=PATIENCE)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    assert pool.statistics().tasks.retried == 0
+
+
+def test_less_grace_later_never_means_more_time(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    future = pool.submit(swallow, arrivals.entry, gate.exit)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)
+    arrivals.wait()
+    due = future._stop.due if future._stop else 0.0
+    assert future.interrupt(grace=PATIENCE - 1e-9)  # from now on: later than that
+    assert future._stop is not None
+    assert (future._stop.grace, future._stop.due) == (PATIENCE, due)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+
+
 def test_a_grace_that_makes_no_sense_is_refused(pool: InterpreterPoolExecutor) -> None:
     future = pool.submit(add, 1, 2)
     with pytest.raises(ValueError, match="grace must not be negative"):
@@ -280,6 +340,20 @@ def test_a_strike_before_the_gate_opens_keeps_the_task_from_beginning() -> None:
     gates.close_gate(11)
 
 
+def test_a_task_that_was_kept_from_beginning_was_nowhere() -> None:
+    victim = Victim(17, lambda: [None for _ in iter(int, 1)])
+    assert victim.begun.wait(PATIENCE)
+    assert gates.strike(17)
+    victim.after.set()
+    victim.thread.join(PATIENCE)
+    assert gates.struck_at
+    gates.strike(18)
+    with pytest.raises(gates.Interrupted):
+        gates.open_gate(18)
+    assert gates.struck_at == []  # and not where the other one was
+    assert 18 not in gates._condemned
+
+
 def test_a_strike_behind_the_gate_lands_nowhere() -> None:
     gates.open_gate(12)
     gates.close_gate(12)
@@ -335,14 +409,14 @@ def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
     arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
 ) -> None:
     with InterpreterPoolExecutor(1) as pool:
-        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, 1)
         arrivals.wait()
         following = pool.submit(add, 1, 2)
         assert stuck.interrupt(grace=0.01)
         with pytest.raises(TaskInterrupted, match=r"did not stop within 0\.01 s") as caught:
             stuck.result(PATIENCE)
         assert caught.value.abandoned.startswith("InterpreterPoolExecutor-")
-        assert "os.read(fd, 1)" in caught.value.stack
+        assert "in stay_in_c" in caught.value.stack
         assert following.result(PATIENCE) == 3
         workers = pool.statistics().workers
         assert (workers.abandoned, workers.given_up, workers.started) == (1, 1, 2)
@@ -353,7 +427,7 @@ def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
 
 def test_shutdown_does_not_wait_for_what_was_left_behind(arrivals: Gate, gate: Gate) -> None:
     pool = InterpreterPoolExecutor(1)
-    stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+    stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, 1)
     arrivals.wait()
     with warnings.catch_warnings(record=True):
         stuck.interrupt(grace=0)
@@ -365,13 +439,32 @@ def test_shutdown_does_not_wait_for_what_was_left_behind(arrivals: Gate, gate: G
 
 def test_an_abandoned_worker_takes_no_task_when_it_comes_back(arrivals: Gate, gate: Gate) -> None:
     with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
-        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, "late")
+        stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, "late")
         arrivals.wait()
         stuck.interrupt(grace=0)
         assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
         gate.open()
         assert [pool.submit(identity, n).result(PATIENCE) for n in range(20)] == [*range(20)]
         assert isinstance(stuck.exception(), TaskInterrupted)
+
+
+def test_a_worker_is_given_up_though_no_board_named_its_task_in_time(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
+) -> None:
+    with InterpreterPoolExecutor(2) as pool, warnings.catch_warnings(record=True):
+        stuck = pool.submit(swallow, arrivals.entry, gate.exit)
+        arrivals.wait()
+        # As if its worker had taken it, and not come to say so on its board.
+        monkeypatch.setattr(pool._engine.staff, "of_task", lambda _: None)
+        assert stuck.interrupt(grace=0)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        arrivals.wait()  # it has caught the exception, and waits
+        monkeypatch.undo()
+        others = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(2)]
+        arrivals.wait(2)  # both at once: there is another worker
+        gate.open(3)
+        assert [other.result(PATIENCE) for other in others] == [0, 1]
+        assert pool.statistics().workers.given_up == 1
 
 
 # --- timeouts ------------------------------------------------------------------------------------
@@ -497,7 +590,7 @@ def test_terminate_in_an_initializer(arrivals: Gate) -> None:
 
 def test_terminate_an_initializer_that_stays_in_c(arrivals: Gate, gate: Gate) -> None:
     pool = InterpreterPoolExecutor(
-        1, initializer=arrive_and_pass, initargs=(arrivals.entry, gate.exit, 1)
+        1, initializer=stay_in_c, initargs=(arrivals.entry, gate.exit, 1)
     )
     future = pool.submit(add, 1, 2)
     arrivals.wait()
@@ -505,6 +598,40 @@ def test_terminate_an_initializer_that_stays_in_c(arrivals: Gate, gate: Gate) ->
         pool.terminate_workers()
         assert future.cancelled()
         pool.shutdown()
+    gate.open()
+
+
+def test_terminate_a_worker_in_which_a_thread_goes_on(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
+) -> None:
+    def leave_a_thread(entry: int, fd: int) -> None:
+        import os
+        import threading
+
+        def wait() -> None:
+            os.write(entry, b".")
+            os.read(fd, 1)
+
+        threading.Thread(target=wait).start()
+
+    pool = InterpreterPoolExecutor(1)
+    pool.submit(leave_a_thread, arrivals.entry, gate.exit).result(PATIENCE)
+    arrivals.wait()
+    pool.terminate_workers()
+    pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    assert [it for it in recwarn if "threads go on there" in str(it.message)]
+    gate.open()
+
+
+def test_ctrl_c_warns_of_nothing(arrivals: Gate, gate: Gate) -> None:
+    pool = InterpreterPoolExecutor(1)
+    with pytest.raises(KeyboardInterrupt), pool:  # noqa: PT012 - it is raised in the block
+        stuck = pool.submit(swallow, arrivals.entry, gate.exit)
+        arrivals.wait()
+        raise KeyboardInterrupt
+    assert isinstance(stuck.exception(), TaskInterrupted)
+    assert pool.statistics().workers.abandoned == 1
     gate.open()
 
 

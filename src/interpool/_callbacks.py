@@ -73,7 +73,8 @@ class Callbacks:
                     return
                 try:
                     callback(future)
-                except Exception as error:  # as `concurrent.futures` treats it
+                # As `concurrent.futures` treats it, and an exit too: other futures' are next.
+                except BaseException as error:
                     message = "exception calling callback for %r"
                     report(logging.ERROR, message, future, error=error)
                 del future, callback

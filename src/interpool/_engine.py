@@ -110,7 +110,7 @@ class Engine:
         self.done = threading.Event()  # closed, and nobody left but those that were given up
         self.refusal: str | None = None  # why no task is taken any more
         self.broken: Failure | None = None
-        self.is_terminated = False
+        self.is_terminated = self._is_quiet = False
         self.falls_back = falls_back
         self._fallen_back: set[tuple[str, str]] = set()  # functions and extensions that were said
         self._moved = 0, 0  # bytes sent and received, once the channels are closed
@@ -278,6 +278,17 @@ class Engine:
         while self._unsettled:
             self._unsettled.popleft().settle_withdrawn()
 
+    def _settle_all(self, withdrawn: Iterable[Task]) -> None:
+        left = deque(withdrawn)
+        try:
+            while left:
+                left.popleft().settle_withdrawn()
+        finally:
+            for (
+                task
+            ) in left:  # a callback has raised SystemExit, say, and is none of their business
+                self.settle_later(task)
+
     def is_urgent(self) -> bool:
         """Whether results should be read as soon as they are there."""
         return bool(
@@ -352,13 +363,22 @@ class Engine:
                 if self.transport is not None:
                     self._dismiss(self.transport)
                     self._wake(self.transport)
-            for task in withdrawn:
-                task.settle_withdrawn()
+            self._settle_all(withdrawn)
 
-    def terminate(self, refusal: str, grace: float = SHORT_GRACE) -> None:
-        """Take no more tasks, cancel those that wait, and stop those that run. Never waits."""
+    def terminate(
+        self, refusal: str, grace: float = SHORT_GRACE, *, is_quiet: bool = False
+    ) -> None:
+        """Take no more tasks, cancel those that wait, and stop those that run. Never waits.
+
+        Args:
+            refusal: what `submit` says from now on.
+            grace: seconds that those that run have to stop.
+            is_quiet: whether nobody is warned of workers that are given up: after Ctrl-C the user
+                sees one traceback and nothing else.
+        """
         with Deferred():
             with self.lock:
+                self._is_quiet = self._is_quiet or is_quiet
                 self.refusal = self.refusal or refusal
                 self.is_terminated = True
                 withdrawn = self.tasks.withdraw_all(concurrent.futures.CancelledError)
@@ -367,8 +387,7 @@ class Engine:
                     self.stopper.stop_all(grace)
                     self._dismiss(self.transport)
                     self._wake(self.transport)
-            for task in withdrawn:
-                task.settle_withdrawn()
+            self._settle_all(withdrawn)
 
     def prewarm(self, workers: int) -> None:
         """Have so many workers started, whatever there is to do."""
@@ -462,7 +481,7 @@ class Engine:
         with self.lock:
             transport = self.transport
             assert transport is not None  # noqa: S101 - the frames come from it
-            if self.stopper.stopping or tasks.is_special:
+            if self.stopper.stopping or self.stopper.unfound or tasks.is_special:
                 plain = -1
             ended = 0
             for subject, kind, payload in frames:
@@ -513,7 +532,8 @@ class Engine:
 
     def warn(self, message: str) -> None:
         """Warn of something that the user may want to mend. No lock is held."""
-        warn(message)
+        if not self._is_quiet:
+            warn(message)
 
     def try_again(self, task: Task, error: BaseException) -> BaseException | None:
         """Have a task whose run has failed run again, if it may; else return what it ends with."""

@@ -259,7 +259,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         try:
             self._engine.join()
         except KeyboardInterrupt:
-            self._engine.terminate(_AFTER_SHUTDOWN)
+            self._engine.terminate(_AFTER_SHUTDOWN, is_quiet=True)
             self._engine.join()
             raise
 
@@ -279,7 +279,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
     def __exit__(self, kind: object, error: object, traceback: object) -> Literal[False]:
         """Shut down and wait; after Ctrl-C, at once, interrupting what runs."""
         if isinstance(error, KeyboardInterrupt):
-            self.terminate_workers()
+            self._engine.terminate(_AFTER_SHUTDOWN, is_quiet=True)
         self.shutdown(wait=True)
         return False
 

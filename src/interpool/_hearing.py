@@ -75,7 +75,8 @@ class Hearing:
                 if warning := engine.fall_back(number, refused):
                     outcomes.append(Notice(warning, FallbackWarning))
                 return
-        engine.stopper.note_answered(number)
+        is_ours = kind == channels.STRUCK and payload is None  # a worker's says where it was
+        engine.stopper.note_answered(number, is_ours=is_ours)
         task = engine.tasks.answer(number, kind, payload)
         if task is None:
             return

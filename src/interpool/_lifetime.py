@@ -51,25 +51,26 @@ def _at_exit() -> None:
         _exiting = True
         SPARES.close()
         engines = list(_engines)
-    is_interrupted = _is_interrupted()
-    for engine in engines:
-        if is_interrupted:
-            engine.terminate(AFTER_EXIT)
-        else:
-            engine.close(refusal=AFTER_EXIT)
     try:
-        for engine in engines:
-            engine.join()
+        _see_off(engines, at_once=_is_interrupted())
     except KeyboardInterrupt:
-        for engine in engines:
-            engine.terminate(AFTER_EXIT)
-        for engine in engines:
-            engine.join()
+        _see_off(engines, at_once=True)
         raise
     finally:
-        SPARES.clear()
-        if _left:
+        # Another Ctrl-C ends the wait: CPython must not end interpreters then that are in use.
+        if _left or not all(engine.done.is_set() for engine in engines):
             _exit.leave_at_once()
+        SPARES.clear()
+
+
+def _see_off(engines: list[Engine], *, at_once: bool) -> None:
+    for engine in engines:
+        if at_once:
+            engine.terminate(AFTER_EXIT, is_quiet=True)
+        else:
+            engine.close(refusal=AFTER_EXIT)
+    for engine in engines:
+        engine.join()
 
 
 def _is_interrupted() -> bool:

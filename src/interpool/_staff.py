@@ -210,7 +210,8 @@ class Staff:
     def abandon(self, worker: Worker) -> None:
         """Give up a worker: should it come back, it leaves."""
         worker.board[channels.LEAVE] = 1
-        self.workers.pop(worker.number, None)
+        for group in (self.workers, self.leaving):
+            group.pop(worker.number, None)
         if self.standby.pop(worker.number, None) is not None:
             worker.admit()  # or it would wait for that for ever
         self.abandoned[worker.number] = worker

@@ -7,6 +7,8 @@ What it guarantees:
 * An interrupt reaches that task only (`_inside.gate`), wherever it is: the worker whose board says
   that it runs it is told, or, if none does, all are: it has been taken, and one of them is about to
   begin it. Those that did not run it forget it when it has ended.
+* A task whose time of grace is over before any board names it has ended, but its worker is found:
+  it is looked for until it has answered, or can be given up.
 * Nobody waits for a worker here. What enters an interpreter is its host thread, on an order.
 
 The engine's lock covers all of it; the timekeeper's actions take it themselves.
@@ -14,11 +16,12 @@ The engine's lock covers all of it; the timekeeper's actions take it themselves.
 
 import functools
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from interpool import _exit
 from interpool._inside import channels
-from interpool._stops import Reason, Stop
+from interpool._stops import SHORT_GRACE, Reason, Stop
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
@@ -32,11 +35,13 @@ class Stopper:
 
     Attributes:
         stopping: tasks that are to stop and have not answered, with the workers that were told.
+        unfound: the same of tasks that have ended, though one of those workers has yet to answer.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.stopping: dict[int, tuple[Task, list[Worker]]] = {}
+        self.unfound: dict[int, tuple[Task, list[Worker]]] = {}
 
     def stop(self, task: Task, stop: Stop, worker: Worker | None = None) -> None:
         """Stop a task that was taken. The lock is held.
@@ -49,12 +54,15 @@ class Stopper:
         number = task._task
         due = time.monotonic() + stop.grace
         if (earlier := task._stop) is not None:
-            if stop.grace >= earlier.grace:
+            if stop.reason is Reason.INTERRUPT:
+                earlier.reason = stop.reason  # which is never tried again, as a timeout may be
+            if due >= earlier.due:
                 return  # it is being stopped, and has no more time than this
-            earlier.grace = stop.grace
+            earlier.grace, earlier.due = stop.grace, due
         else:
             _exit.watch()
             task._stop = stop
+            stop.due = due
             told: list[Worker] = []
             if task._lane is not None:
                 task._lane.strike(number)
@@ -104,15 +112,20 @@ class Stopper:
             if stop is not None and not stop.places:
                 stop.places = places
 
-    def note_answered(self, number: int | None) -> None:
-        """A task has ended, or its worker was given up. The lock is held."""
-        if number is None or (found := self.stopping.pop(number, None)) is None:
+    def note_answered(self, number: int | None, *, is_ours: bool = False) -> None:
+        """A task has ended, by its worker's answer or by ours. The lock is held."""
+        if number is None:
             return
-        self._engine.timekeeper.drop((self, number))
-        _, told = found
-        if len(told) > 1:
-            for worker in told:
-                worker.forget(number)
+        if (found := self.stopping.pop(number, None)) is not None:
+            self._engine.timekeeper.drop((self, number))
+        elif not is_ours:
+            found = self.unfound.pop(number, None)
+        if found is not None:
+            task, told = found
+            # One that was told alone, and struck it, has forgotten it.
+            if len(told) > 1 or task._stop is None or not task._stop.places:
+                for worker in told:
+                    worker.forget(number)
 
     # --- called by the timekeeper ----------------------------------------------------------------
 
@@ -141,8 +154,42 @@ class Stopper:
             worker = engine.staff.of_task(number)
             if worker is not None:
                 warning = self._abandon(worker, task)
-            # Without one it was taken, and has not begun, and will not: it is condemned there.
+            else:
+                self._look_for_later(number)
         engine.report(number, channels.STRUCK)
+        if warning:
+            engine.warn(warning)
+
+    def _look_for_later(self, number: int) -> None:
+        """A task is to end that a worker has taken, and no board names. The lock is held.
+
+        It is condemned there, or will be struck when it has begun: nobody may forget it before.
+        """
+        if (found := self.stopping.pop(number, None)) is not None:
+            self._keep_unfound(number, found)
+
+    def _keep_unfound(self, number: int, found: tuple[Task, list[Worker]]) -> None:
+        self.unfound[number] = found
+        look = functools.partial(self._look_for, number)
+        when = time.monotonic() + SHORT_GRACE
+        self._engine.timekeeper.set((self, "unfound", number), when, look)
+
+    def _look_for(self, number: int) -> None:
+        """Give up the worker of a task that has ended, if it has begun that and does not stop."""
+        engine = self._engine
+        warning = None
+        with engine.lock:
+            if (found := self.unfound.pop(number, None)) is None:
+                return  # it has answered
+            task, told = found
+            worker = engine.staff.of_task(number)
+            if worker is not None:
+                warning = self._abandon(worker, task)
+                engine.report(0, channels.WAKE)
+                for it in told:
+                    it.forget(number)
+            elif any(engine.staff.find(it.number) for it in told):
+                self._keep_unfound(number, found)
         if warning:
             engine.warn(warning)
 
@@ -150,29 +197,44 @@ class Stopper:
         """The time is up of a pool that is to end at once."""
         engine = self._engine
         staff = engine.staff
-        warnings = []
-        ended = []
         with engine.lock:
-            for worker in (*staff.workers.values(), *staff.standby.values()):
-                number = worker.board[channels.TASK]
-                task = engine.tasks.in_flight.get(number)
-                if task is not None:
-                    warnings.append(self._abandon(worker, task))
-                elif staff.is_new(worker.number) or number:
-                    staff.abandon(worker)
-                    if number == channels.PREPARING:
-                        warnings.append(
-                            f"The initializer of the worker {worker.name} did not stop, so the "
-                            "worker was abandoned"
-                        )
+            warnings = [*self._abandon_rest()]
+            if staff.workers or staff.leaving:
+                self.give_up_rest(SHORT_GRACE / 4)  # on their way to that, perhaps
             ended = [*engine.tasks.in_flight]
             for lane in engine.tasks.lanes.values():
                 lane.kill_all()
+            for number, task in engine.tasks.in_flight.items():
+                if task._stop is not None and not task._stop.abandoned:
+                    self._look_for_later(number)
         for number in ended:
             engine.report(number, channels.STRUCK)
         engine.report(0, channels.WAKE)
         for warning in warnings:
             engine.warn(warning)
+
+    def _abandon_rest(self) -> Iterator[str]:
+        """Give up the workers that still work. Yields what to warn of. The lock is held."""
+        staff = self._engine.staff
+        for worker in (*staff.workers.values(), *staff.standby.values()):
+            number = worker.board[channels.TASK]
+            task = self._engine.tasks.in_flight.get(number)
+            if task is not None:
+                yield self._abandon(worker, task)
+            elif staff.is_new(worker.number) or number:
+                staff.abandon(worker)
+                if number == channels.PREPARING:
+                    yield (
+                        f"The initializer of the worker {worker.name} did not stop, so the worker "
+                        "was abandoned"
+                    )
+        for worker in [*staff.leaving.values()]:
+            if worker.board[channels.THREADS]:
+                staff.abandon(worker)
+                yield (
+                    f"The interpreter of the worker {worker.name} does not end, because threads "
+                    "go on there that a task has started, so it was abandoned"
+                )
 
     def _abandon(self, worker: Worker, task: Task) -> str:
         self._engine.staff.abandon(worker)

@@ -36,6 +36,7 @@ class Stop:
         reason: who wants it.
         limit: the task's timeout, in seconds.
         grace: seconds it has, before its worker is given up.
+        due: when they are over, as `time.monotonic` has it.
         has_begun: whether a worker had taken it.
         places: where it was, the innermost frame first.
         abandoned: the name of the worker that was given up for it.
@@ -45,6 +46,7 @@ class Stop:
 
     reason: Reason
     grace: float = GRACE
+    due: float = 0.0
     limit: float = 0.0
     has_begun: bool = True
     places: list[Place] = field(default_factory=list)

@@ -30,11 +30,12 @@ RETIRING, SHARED = 17, 18
 # the other looks at when it likes. The task that it runs, or did last, 0 when it sleeps, or
 # `PREPARING`; since when it sleeps (`time.monotonic_ns`); how many it has done; whether it is to
 # leave, which main writes; how many run times, and how many times of waiting, were measured:
-# nanoseconds, the last of which follow in two rings.
-TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS = range(6)
+# nanoseconds, the last of which follow in two rings; when its loop is over, how many threads go on
+# there that tasks have started, for which the end of its interpreter waits.
+TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS = range(7)
 RING = 128
 PREPARING = -1  # it imports what is to be there, or runs its initializer
-FIRST_RUN = 6
+FIRST_RUN = 7
 FIRST_WAIT = FIRST_RUN + RING
 BOARD = FIRST_WAIT + RING
 

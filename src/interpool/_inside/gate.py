@@ -59,9 +59,12 @@ def open_gate(task: int) -> None:
     Raises:
         Interrupted: if it was, before.
     """
+    global struck_at  # noqa: PLW0603 - the state of this module
     armed[task] = _thread.get_ident()
     # Armed first, looked afterwards; a strike does it the other way round, so one sees the other.
     if _condemned and task in _condemned and armed.pop(task, None) is not None:
+        _condemned.discard(task)
+        struck_at = []  # nowhere yet, and not where the last one was
         raise Interrupted
 
 

@@ -215,7 +215,10 @@ class Loop:
         last = channels.with_length(marshal.dumps((self.number, channels.LEFT, None)))
         try:
             since = _now()
-            surroundings.begin(self.number, self.results, name, environment)
+            try:
+                surroundings.begin(self.number, self.results, name, environment)
+            finally:
+                settled.release()
             self.send(self.number, channels.BEGUN, None)
             self.board[channels.TASK] = channels.PREPARING
             failure = outcomes.prepare(preload, initializer)
@@ -240,6 +243,8 @@ class Loop:
 _handle = _thread._ThreadHandle()
 _loop: Loop | None = None
 admission = _thread.allocate_lock()
+# Held while the loop's thread sets the worker up: it must not meet what a strike has half imported.
+settled = _thread.allocate_lock()
 
 
 def start(
@@ -259,6 +264,7 @@ def start(
     global _loop  # noqa: PLW0603 - one interpreter, one loop
     channels.register_queue_errors()
     loop = _loop = Loop(board, number, bulk, ends, most)
+    settled.acquire()
     if not is_admitted:
         admission.acquire()
 
@@ -279,7 +285,8 @@ def admit() -> None:
 
 def strike(task: int) -> None:
     """Interrupt a task if this worker runs it, and tell main where it was."""
-    places = gate.strike(task)
+    with settled:
+        places = gate.strike(task)
     if places is None or _loop is None:
         return
     while len(frame := marshal.dumps((_loop.number, channels.HIT, (task, places)))) > _FRAME:
@@ -298,3 +305,5 @@ def forget(task: int) -> None:
 def join() -> None:
     """Wait for the loop's thread to be gone. An interpreter may be ended only then."""
     _handle.join()
+    if _loop is not None:
+        _loop.board[channels.THREADS] = len(sys._current_frames()) - 1
