@@ -31,6 +31,14 @@ def test_submit_prints_the_sum(tmp_path: Path) -> None:
     assert run(tmp_path, "submit.py") == ["2 + 3 + 4 = 9"]
 
 
+def test_numpy_runs_in_a_process(tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    assert run(tmp_path, "numpy_in_a_worker.py") == [
+        "15.0",
+        "in interpreters: 0, in processes: 1",
+    ]
+
+
 def test_map_keeps_the_order_of_its_items(tmp_path: Path) -> None:
     assert run(tmp_path, "map_in_order.py") == [
         "  27 reaches 1 in 111 steps",
