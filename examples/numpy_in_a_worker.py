@@ -1,4 +1,4 @@
-"""A task that needs numpy, which refuses to load in an interpreter: it runs in a process, by itself.
+"""A task that needs numpy, which refuses to load in an interpreter: it runs in a process.
 
 Run it, where numpy is installed:
 
