@@ -3,6 +3,7 @@
 import asyncio
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import os
+import sys
 import threading
 import time
 import warnings
@@ -159,7 +160,8 @@ def test_cancel_retry_and_terminate(gate: Gate) -> None:
 def test_without_a_gil_auto_means_threads(
     pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_routing, "has_gil", lambda: False)
+    monkeypatch.setattr(_routing, "IS_FREE_THREADED", True)
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False)
     lock = threading.Lock()
     assert pool.submit(identity, lock).result(PATIENCE) is lock
     assert list(pool.map(identity, [lock])) == [lock]

@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _environment, _exit, _lifetime, _routing
+from interpool import _environment, _exit, _lanes, _lifetime, _routing
 from interpool._batching import Paces
 from interpool._callbacks import Callback
 from interpool._codec import Request
@@ -50,8 +50,6 @@ from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
 from interpool._lanes.base import Host, Lane
-from interpool._lanes.processes import Processes
-from interpool._lanes.threads import Threads
 from interpool._reports import warn
 from interpool._spares import SPARES
 from interpool._staff import Staff
@@ -661,8 +659,7 @@ class Engine:
     def lane(self, name: str) -> Lane:
         """Return a lane, made when the first task comes that needs it. The lock is held."""
         if (lane := self.tasks.lanes.get(name)) is None:
-            kind = Processes if name == "process" else Threads
-            lane = self.tasks.lanes[name] = kind(self, self._settings)
+            lane = self.tasks.lanes[name] = _lanes.make(name, self, self._settings)
         return lane
 
     def may_fall_back(self, task: Task) -> bool:

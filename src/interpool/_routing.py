@@ -11,6 +11,7 @@ Thread-safety: every function may be called from any thread.
 """
 
 import sys
+import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 # By the name of a package: the extension by which it, or what it imports, was refused.
 refusing: dict[str, str] = {}
-# By the key of a function's definition: whether it needs one of so many packages.
-_looked_at: dict[int, tuple[int, bool]] = {}
+# By the key of a function's definition: whether it needs one of so many packages. Empty until the
+# first refusal.
+looked_at: dict[int, tuple[int, bool]] = {}
+IS_FREE_THREADED: Final = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 # What a program's own modules are called that no import finds.
 _NOBODY: Final = frozenset({"__main__", "__mp_main__"})
 # Functions that are looked at beside the one that is called, by way of its globals.
 _MOST: Final = 200
+# Functions that are remembered: behind so many, they are looked at anew.
+_MOST_KNOWN: Final = 10_000
 
 
 def learn(refused: tuple[str, ...], function: int) -> None:
@@ -43,16 +48,16 @@ def learn(refused: tuple[str, ...], function: int) -> None:
         package = _package(module)
         if package not in _NOBODY and package not in sys.stdlib_module_names:
             refusing[package] = extension
-    _looked_at[function] = sys.maxsize, True
+    looked_at[function] = sys.maxsize, True
 
 
-def has_gil() -> bool:
-    """Whether threads of this interpreter take turns.
+def prefers_threads(terms: Terms) -> bool:
+    """Whether a task is best called in a thread: on a free-threaded build, and no lane is named.
 
-    On a free-threaded build it has none, unless an extension was loaded that has not declared that
-    it can do without (PEP 703). There, threads are as good as interpreters, and cost less.
+    Unless an extension was loaded that has not declared that it can do without the GIL, for then
+    there is one again (PEP 703). Without, threads are as good as interpreters, and cost less.
     """
-    return sys._is_gil_enabled()
+    return terms.lane == "auto" and not sys._is_gil_enabled()
 
 
 def lane_of(
@@ -66,7 +71,7 @@ def lane_of(
     """Return the lane of a call that is sent; None for an interpreter."""
     if terms.lane == "process":
         return terms.lane
-    if terms.lane == "interpreter" or not engine.falls_back or not (refusing or _looked_at):
+    if terms.lane == "interpreter" or not engine.falls_back or not looked_at:
         return None
     return "process" if is_refused(fn, call, (*args, *kwargs.values())) else None
 
@@ -74,17 +79,20 @@ def lane_of(
 def is_refused(fn: Callable[..., Any], call: Call, args: Iterable[Any]) -> bool:
     """Whether it is known that a call would be refused in an interpreter."""
     key = call.definition[0]
-    version, found = _looked_at.get(key, (-1, False))
+    if len(looked_at) > _MOST_KNOWN:  # functions that are made anew for each call, say
+        looked_at.clear()
+        looked_at[0] = 0, False  # of nobody: it is not empty, for packages are known
+    version, found = looked_at.get(key, (-1, False))
     if version < len(refusing):
         found = any(_package(it) in refusing for it in _modules_of(fn))
-        _looked_at[key] = len(refusing), found
+        looked_at[key] = len(refusing), found
     return found or any(_package(type(it).__module__) in refusing for it in args)
 
 
 def forget() -> None:
     """Know nothing any more: for tests."""
     refusing.clear()
-    _looked_at.clear()
+    looked_at.clear()
 
 
 def _package(module: object) -> str:

@@ -16,8 +16,8 @@ import importlib
 from typing import Final
 
 MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loop")
-# The same for a worker process, whose loop is another one.
+# The same for a worker process, whose loop is another one: imported here when there is a process.
 PROCESS_MODULES: Final = (*MODULES[:-1], "process")
 
-for _name in (*MODULES, *PROCESS_MODULES[-1:]):
+for _name in MODULES:
     importlib.import_module(f"{__name__}.{_name}")
