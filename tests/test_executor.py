@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+import signal
 import sys
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import pytest
@@ -190,6 +191,30 @@ def test_a_callback_that_exits_keeps_no_other_future_waiting(gate: Gate, arrival
     gate.open()
     assert running.result(PATIENCE) == 1
     pool.shutdown()
+
+
+def test_ctrl_c_in_the_callback_of_a_cancelled_future(gate: Gate, arrivals: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        running = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        waiting = pool.submit(identity, 2)
+        came: list[BaseException] = []
+
+        def block(_: object) -> None:
+            try:
+                signal.raise_signal(signal.SIGINT)
+                came.append(AssertionError("Ctrl-C had no effect in here"))
+            except KeyboardInterrupt as error:
+                came.append(error)
+                raise
+
+        waiting.add_done_callback(block)
+        with pytest.raises(KeyboardInterrupt):
+            waiting.cancel()
+        assert [type(error) for error in came] == [KeyboardInterrupt]
+        assert list(as_completed([waiting], PATIENCE)) == [waiting]
+        gate.open()
+        assert running.result(PATIENCE) == 1
 
 
 def test_callbacks_behind_one_that_exits_are_called(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout
+from interpool._inside import channels
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
 
@@ -446,6 +447,35 @@ def test_an_abandoned_worker_takes_no_task_when_it_comes_back(arrivals: Gate, ga
         gate.open()
         assert [pool.submit(identity, n).result(PATIENCE) for n in range(20)] == [*range(20)]
         assert isinstance(stuck.exception(), TaskInterrupted)
+
+
+def test_a_worker_that_has_just_come_back_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
+) -> None:
+    # It would sleep for ever: who is given up is sent no stop, and woken by nobody.
+    with InterpreterPoolExecutor(1) as pool:
+        late = pool.submit(swallow, arrivals.entry, gate.exit)
+        arrivals.wait()
+        assert late.interrupt(grace=PATIENCE)
+        arrivals.wait()
+        staff = pool._engine.staff
+        find = staff.of_task
+
+        def find_as_it_ends(task: int) -> Any:
+            worker = find(task)
+            assert worker is not None
+            gate.open()
+            while worker.board[channels.TASK]:
+                pass  # until it sleeps; its answer is not read, for the lock is held
+            return worker
+
+        monkeypatch.setattr(staff, "of_task", find_as_it_ends)
+        pool._engine.stopper._give_up(late._task)
+        monkeypatch.undo()
+        assert isinstance(late.exception(PATIENCE), TaskInterrupted)
+        workers = pool.statistics().workers
+        assert (workers.given_up, workers.idle) == (0, 1)
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
 
 
 def test_a_worker_is_given_up_though_no_board_named_its_task_in_time(

@@ -102,7 +102,7 @@ class Collector:
         if threading.get_ident() == self._reader:
             self._callbacks.add(future, callback)
         else:
-            callback(future)
+            Deferred.let_users_code_through(callback, future)
 
     @property
     def is_read_elsewhere(self) -> bool:

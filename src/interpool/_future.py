@@ -170,10 +170,12 @@ class Future[T](Task, concurrent.futures.Future[T]):
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled, too
                 self.set_exception(error)
             return
-        super().cancel()
-        # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
-        self.set_running_or_notify_cancel()
-        self._engine.nudge()
+        try:
+            super().cancel()
+        finally:  # whatever a callback raises
+            # No worker will ever come by to do this, as one does in ThreadPoolExecutor.
+            self.set_running_or_notify_cancel()
+            self._engine.nudge()
 
     def interrupt(self, *, grace: float = GRACE) -> bool:
         """Stop the task, or keep it from beginning; the future then raises `TaskInterrupted`.

@@ -77,6 +77,15 @@ class Deferred:
         finally:
             self._is_open = False
 
+    @staticmethod
+    def let_users_code_through(call: Callable[..., object], *args: Any) -> object:
+        """Call what is a user's, and may take its time, whether or not SIGINT waits here."""
+        handler = _signal.getsignal(_SIGINT) if _get_ident() == _MAIN else None
+        deferred = getattr(handler, "__self__", None)
+        if isinstance(deferred, Deferred):
+            return deferred.let_through(call, *args)
+        return call(*args)
+
     def _take_note(self, signal: int, frame: FrameType | None) -> None:
         if self._is_open and self._previous is not None:
             self._previous(signal, frame)

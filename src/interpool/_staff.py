@@ -207,9 +207,20 @@ class Staff:
                 self.dismissed = max(self.dismissed - 1, 0)
         return self.find(number)
 
-    def abandon(self, worker: Worker) -> None:
-        """Give up a worker: should it come back, it leaves."""
-        worker.board[channels.LEAVE] = 1
+    def abandon(self, worker: Worker) -> bool:
+        """Give up a worker: should it come back, it leaves.
+
+        Not one that has come back by now, and sleeps: nobody would wake it any more.
+
+        Returns:
+            Whether it was given up.
+        """
+        board = worker.board
+        board[channels.LEAVE] = 1
+        is_asleep = not board[channels.TASK] and board[channels.SLEEPS_SINCE]
+        if is_asleep and worker.number not in self.leaving:
+            board[channels.LEAVE] = 0
+            return False
         for group in (self.workers, self.leaving):
             group.pop(worker.number, None)
         if self.standby.pop(worker.number, None) is not None:
@@ -218,6 +229,7 @@ class Staff:
         self.given_up += 1
         self._starting.discard(worker.number)
         self._retiring.discard(worker.number)
+        return True
 
     def note_gone(self, number: int) -> None:
         """A worker's interpreter is gone, and its thread about to be."""

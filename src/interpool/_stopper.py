@@ -210,7 +210,7 @@ class Stopper:
         for number in ended:
             engine.report(number, channels.STRUCK)
         engine.report(0, channels.WAKE)
-        for warning in warnings:
+        for warning in filter(None, warnings):
             engine.warn(warning)
 
     def _abandon_rest(self) -> Iterator[str]:
@@ -221,23 +221,24 @@ class Stopper:
             task = self._engine.tasks.in_flight.get(number)
             if task is not None:
                 yield self._abandon(worker, task)
-            elif staff.is_new(worker.number) or number:
-                staff.abandon(worker)
-                if number == channels.PREPARING:
-                    yield (
-                        f"The initializer of the worker {worker.name} did not stop, so the worker "
-                        "was abandoned"
-                    )
+                continue
+            is_at_work = staff.is_new(worker.number) or number
+            if is_at_work and staff.abandon(worker) and number == channels.PREPARING:
+                yield (
+                    f"The initializer of the worker {worker.name} did not stop, so the worker was "
+                    "abandoned"
+                )
         for worker in [*staff.leaving.values()]:
-            if worker.board[channels.THREADS]:
-                staff.abandon(worker)
+            if worker.board[channels.THREADS] and staff.abandon(worker):
                 yield (
                     f"The interpreter of the worker {worker.name} does not end, because threads "
                     "go on there that a task has started, so it was abandoned"
                 )
 
     def _abandon(self, worker: Worker, task: Task) -> str:
-        self._engine.staff.abandon(worker)
+        """Give up the worker of a task; return what to warn of, "" if the task has just ended."""
+        if not self._engine.staff.abandon(worker):
+            return ""
         stop = task._stop or Stop(Reason.TERMINATE)
         task._stop = stop
         stop.abandoned = worker.name

@@ -125,6 +125,10 @@ class Loop:
                 break
             self.board[channels.SLEEPS_SINCE] = _now()
             self.board[channels.TASK] = 0
+            # Given up since it last looked: nobody would wake it. Main does it the other way round,
+            # so one sees the other (`Staff.abandon`).
+            if self.board[channels.LEAVE]:
+                return channels.STOP
             channels.hear(self.rings, self.bell)
             item = self.take_task()
             # Who has answered a ring sees to the others that were put before it. What is put from
