@@ -133,6 +133,28 @@ def test_a_coroutine_is_interrupted_in_its_event_loop(
     assert pool.statistics().workers.given_up == 0
 
 
+async def wait_in_a_loop(entry: int, exit_: int) -> None:
+    import asyncio
+    import os
+
+    try:
+        os.write(entry, b".")
+        await asyncio.Event().wait()
+    finally:
+        os.write(exit_, b".")
+
+
+def test_a_coroutine_that_waits_is_woken_for_it(
+    pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
+) -> None:
+    future = pool.submit(wait_in_a_loop, arrivals.entry, gate.entry)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    gate.wait()  # its `finally` has run
+    assert pool.statistics().workers.given_up == 0
+
+
 def test_a_task_that_has_not_begun_never_does(arrivals: Gate, gate: Gate) -> None:
     with InterpreterPoolExecutor(1) as pool:
         first = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)

@@ -19,7 +19,8 @@ from types import CodeType
 from typing import Final
 
 _TOOL: Final = "interpool"
-_TOOLS: Final = (3, 4)  # identifiers of `sys.monitoring` that are nobody's by convention
+# Identifiers of `sys.monitoring`, those first that are nobody's by convention.
+_TOOLS: Final = (3, 4, 5, 2, 1, 0)
 _IS_MAIN: Final = _interpreters.get_current()[0] == _interpreters.get_main()[0]
 
 

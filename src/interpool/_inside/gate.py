@@ -103,16 +103,32 @@ def strike(task: int) -> list[Place] | None:
         if thread is None:
             return None
         # Known to the loop before it can know that it was struck.
-        places = struck_at = _places_of(sys._current_frames().get(thread))
+        frame = sys._current_frames().get(thread)
+        places = struck_at = _places_of(frame)
         # All of this is one call from one function in C to the next: the entry is taken out and the
         # exception set with no bytecode, and so no other thread of this interpreter, in between.
         taken = filter(None, map(armed.pop, (task,), (None,), strict=False))
         if not sum(map(set_exception, taken, (Interrupted,), strict=False)):
             return None  # it has ended meanwhile
         _condemned.discard(task)
+        _wake(frame)
         return places
     finally:
         sys.setswitchinterval(interval)
+
+
+def _wake(frame: Any) -> None:
+    """Wake the event loop of asyncio that runs there, which waits in C as long as nothing comes."""
+    while frame is not None:
+        if frame.f_code.co_name == "run_forever":
+            loop = frame.f_locals.get("self")
+            if (call := getattr(loop, "call_soon_threadsafe", None)) is not None:
+                try:
+                    call(int)  # nothing; it is the waking that counts
+                except RuntimeError:  # it is closed by now
+                    return
+                return
+        frame = frame.f_back
 
 
 def condemn(task: int) -> None:
