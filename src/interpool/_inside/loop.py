@@ -205,7 +205,7 @@ class Loop:
 
     def run(
         self,
-        name: str,
+        names: tuple[str, str],
         environment: bytes,
         preload: tuple[str, ...],
         initializer: outcomes.Message | None,
@@ -215,7 +215,7 @@ class Loop:
         last = channels.with_length(marshal.dumps((self.number, channels.LEFT, None)))
         try:
             since = _now()
-            surroundings.begin(self.number, self.results, name, environment)
+            surroundings.begin(self.number, self.results, names, environment)
             self.send(self.number, channels.BEGUN, None)
             self.board[channels.TASK] = channels.PREPARING
             failure = prepare(preload, initializer)
@@ -270,8 +270,7 @@ def start(
     ends: Ends,
     most: int | None,
     is_admitted: bool,
-    name: str,
-    shortened: str,
+    names: tuple[str, str],
     environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
@@ -284,8 +283,8 @@ def start(
         admission.acquire()
 
     def run() -> None:
-        _thread.set_name(shortened)  # the system's, see `_threads`
-        loop.run(name, environment, preload, initializer)
+        _thread.set_name(names[1])
+        loop.run(names, environment, preload, initializer)
 
     _thread.start_joinable_thread(run, handle=_handle, daemon=False)
 
