@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from interpool import BrokenInterpreterPool, InterpreterPoolExecutor, _worker
+from interpool import BrokenInterpreterPool, InterpreterPoolExecutor, _spares, _worker
 from interpool._inside import channels
 from support import PATIENCE, Gate, add, arrive_and_pass, identity, interpreter, pass_through
 
@@ -259,9 +259,9 @@ class Refusal:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = self.asked = 0
-        self._create = _worker.create
+        self._create = _spares.create
         monkeypatch.setattr(_worker, "create", self.create)
-        monkeypatch.setattr(_worker.SPARES, "take", lambda: None)
+        monkeypatch.setattr(_spares.SPARES, "take", lambda: None)
 
     def create(self) -> int:
         if self.times:

@@ -1,5 +1,6 @@
 """The clock of a pool: what it calls, in which order, and what it keeps."""
 
+import functools
 import logging
 import threading
 import time
@@ -62,7 +63,7 @@ def test_actions_are_called_in_the_order_in_which_they_are_due(
     now = time.monotonic()
     with lock:  # all of them are set before the first is called
         for name, when in (("c", 3), ("a", 1), ("d", 4), ("b", 2)):
-            clock.set(name, now + when / 1_000, lambda name=name: calls.action(name))
+            clock.set(name, now + when / 1_000, functools.partial(calls.action, name))
     assert calls.wait(4) == ["a", "b", "c", "d"]
 
 
@@ -71,7 +72,7 @@ def test_what_is_due_at_once_is_called_in_the_order_of_setting(
 ) -> None:
     with lock:
         for name in "abcd":
-            clock.set(name, 0, lambda name=name: calls.action(name))
+            clock.set(name, 0, functools.partial(calls.action, name))
     assert calls.wait(4) == ["a", "b", "c", "d"]
 
 
