@@ -144,7 +144,7 @@ def test_recycled_interpreters_are_gone() -> None:
         assert len(done) == 10
         until(lambda: len(interpreters() & done) == 0)
         assert len(interpreters() - before) <= 3
-        assert not pool._engine.staff.leaving
+        until(lambda: not pool._engine.staff.leaving)
 
 
 def test_a_closed_pool_recycles_on(arrivals: Gate, gate: Gate) -> None:

@@ -142,7 +142,7 @@ def test_so_do_those_on_their_way(
 def test_what_an_iterator_cancels_is_counted(
     pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
 ) -> None:
-    results = pool.map(identity, range(5_000), chunksize=1, timeout=0.2)
+    results = pool.map(identity, range(5_000), chunksize=1)
     assert next(results) == 0
     pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
     results.close()  # type: ignore[attr-defined]  # it is a generator
