@@ -148,11 +148,13 @@ class Staff:
             any_admitted = True
         return any_admitted
 
-    def admit_one(self) -> Worker:
+    def admit_one(self) -> None:
         """Have one that stands by take tasks: the one that is nearest to being ready."""
+        self._take_standby().admit()
+
+    def _take_standby(self) -> Worker:
         number = min(self.standby, key=self._distance)
         worker = self.workers[number] = self.standby.pop(number)
-        worker.admit()
         return worker
 
     def _distance(self, number: int) -> int:
@@ -162,9 +164,13 @@ class Staff:
     def dismiss_standby(self) -> None:
         """Have those that stand by begin, and leave without a task."""
         while self.standby:
-            worker = self.admit_one()
-            worker.dismissed = True
-            worker.board[channels.LEAVE] = 1
+            self._dismiss_one()
+
+    def _dismiss_one(self) -> None:
+        worker = self._take_standby()
+        worker.dismissed = True
+        worker.board[channels.LEAVE] = 1
+        worker.admit()
 
     def idle_since(self) -> list[int]:
         """Since when those sleep that do, as `time.monotonic_ns` has it."""
@@ -199,12 +205,14 @@ class Staff:
         """A worker takes no task any more; return it."""
         if (worker := self.workers.pop(number, None)) is not None:
             self.leaving[number] = worker
-            self._retiring.discard(number)
             most = self._settings.most_tasks
             if most is not None and worker.board[channels.DONE] >= most:
                 self.recycled += 1
-            elif not worker.dismissed:
-                self.dismissed = max(self.dismissed - 1, 0)
+            elif not worker.dismissed and self.dismissed:
+                self.dismissed -= 1
+                if number in self._retiring and self.standby:  # who is not needed either
+                    self._dismiss_one()
+            self._retiring.discard(number)
         return self.find(number)
 
     def abandon(self, worker: Worker) -> bool:

@@ -198,7 +198,7 @@ class Worker:
         settings = self._settings
         arguments: Any = (  # of `loop.start`, behind the board
             *(self.number, bulk, self._ends, settings.most_tasks, self._is_admitted),
-            *(self.name, _threads.shortened(self.name)),
+            (self.name, _threads.shortened(self.name)),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
         )

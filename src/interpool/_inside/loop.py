@@ -209,7 +209,7 @@ class Loop:
 
     def run(
         self,
-        name: str,
+        names: tuple[str, str],
         environment: bytes,
         preload: tuple[str, ...],
         initializer: outcomes.Message | None,
@@ -220,7 +220,7 @@ class Loop:
         try:
             since = _now()
             try:
-                surroundings.begin(self.number, self.results, name, environment)
+                surroundings.begin(self.number, self.results, names, environment)
             finally:
                 settled.release()
             self.send(self.number, channels.BEGUN, None)
@@ -258,8 +258,7 @@ def start(
     ends: Ends,
     most: int | None,
     is_admitted: bool,
-    name: str,
-    shortened: str,
+    names: tuple[str, str],
     environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
@@ -273,8 +272,8 @@ def start(
         admission.acquire()
 
     def run() -> None:
-        _thread.set_name(shortened)  # the system's, see `_threads`
-        loop.run(name, environment, preload, initializer)
+        _thread.set_name(names[1])
+        loop.run(names, environment, preload, initializer)
 
     _thread.start_joinable_thread(run, handle=_handle, daemon=False)
 

@@ -12,6 +12,7 @@ task gets there and how it is struck:
 It ends when its socket is closed: with main, whatever became of that.
 """
 
+import _thread
 import marshal
 import mmap
 import os
@@ -234,11 +235,12 @@ def run(fd: int, results: int) -> None:
     receiver = Receiver(sock)
     if (first := receiver.receive()) is None:
         return
-    number, name, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    number, names, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
     process = Process(number, sock, results)
     process.receiver = receiver
     signal.signal(signal.SIGINT, process.strike)
-    surroundings.begin(number, results, name, environment)
+    _thread.set_name(names[1])
+    surroundings.begin(number, results, names, environment)
     process.current = 0
     failure = outcomes.prepare(preload, initializer)
     process.current = None

@@ -196,13 +196,13 @@ _environment: Environment = ([], [], [], (0, {}, False, {}))
 _voice: Voice | None = None
 
 
-def begin(number: int, results: int, name: str, environment: bytes) -> None:
+def begin(number: int, results: int, names: tuple[str, str], environment: bytes) -> None:
     """Set a worker up, in the thread that will run its tasks.
 
     Args:
         number: the worker's.
         results: the results pipe.
-        name: the thread's.
+        names: the thread's, and what the system is told (`_threads`).
         environment: what main's is like.
     """
     global _first, _voice  # noqa: PLW0603 - the state of this module
@@ -212,10 +212,12 @@ def begin(number: int, results: int, name: str, environment: bytes) -> None:
     sys.stdout = sys.__stdout__ = _stream(_voice, STDOUT, "stdout")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(_voice, STDERR, "stderr")  # type: ignore[misc]
     loop = _thread.get_ident()
+    name, shortened = names
 
     def name_thread(threading: Any) -> None:
         if _thread.get_ident() == loop:
-            threading.current_thread().name = name
+            threading.current_thread().name = name  # which tells the system, too
+            _thread.set_name(shortened)
 
     def filter_warnings(_warnings: Any) -> None:
         _set_filters(_environment[2])

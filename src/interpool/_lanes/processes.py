@@ -134,7 +134,7 @@ class ProcessHost(Host):
         self._has_begun = False  # the task, as far as we have heard
         self._is_struck = False  # as soon as it has
         self._state = threading.Lock()  # of the process: nobody signals one that has been reaped
-        self._thread = _threads.make(self._run, self._name)
+        self._thread = _threads.make(self._run, self._name, "_host")
 
     @property
     def is_alive(self) -> bool:
@@ -328,7 +328,8 @@ class ProcessHost(Host):
         self._lane.started += 1
         ours.sendall(modules)
         first: Any = (
-            *(self._number, self._name, settings.environment, settings.preload),
+            *(self._number, (self._name, _threads.shortened(self._name))),
+            *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
         )
         process.send_parts(ours, [marshal.dumps(first)])
