@@ -39,7 +39,8 @@ def report(level: int, message: str, *args: object, error: BaseException | None 
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
     """Give a warning. Never raises: no caller could do anything about it."""
     try:
-        warnings.warn(message, category, stacklevel=2)
+        # Of no line: those of this thread are ours, and say nothing to anybody.
+        warnings.warn_explicit(message, category, "<interpool>", 0, "interpool")
     except BaseException:  # warnings are errors here
         report(logging.WARNING, "%s", message)
 
