@@ -6,6 +6,8 @@ with InterpreterPoolExecutor() as pool:
     squares = list(pool.map(lambda n: n * n, range(10)))
 """
 
+from interpool._doctor.examination import doctor
+from interpool._doctor.report import Diagnosis, Finding
 from interpool._errors import (
     BrokenInterpreterPool,
     RemoteError,
@@ -22,7 +24,9 @@ from interpool._terms import Retry
 
 __all__ = [
     "BrokenInterpreterPool",
+    "Diagnosis",
     "Explanation",
+    "Finding",
     "Future",
     "InterpreterPoolExecutor",
     "Options",
@@ -33,6 +37,7 @@ __all__ = [
     "TaskTimeout",
     "TransferError",
     "__version__",
+    "doctor",
     "explain",
 ]
 
