@@ -86,11 +86,10 @@ def command(
         raise click.UsageError("Name a module, like json, or ask for --all.")
     if "" not in sys.path:
         sys.path.insert(0, "")
-    named = [*modules, *required]
-    with _progress() as (begin, show):
-        try:
+    try:
+        with _progress() as (begin, show):
             diagnosis = examine(
-                named,
+                [*modules, *required],
                 is_all=is_all,
                 stdlib=stdlib,
                 limit=timeout,
@@ -98,8 +97,8 @@ def command(
                 on_begin=begin,
                 on_finding=show,
             )
-        except ValueError as error:
-            raise click.UsageError(f"{error}.") from None
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
     with writing():
         if is_json:
             click.echo(json.dumps(diagnosis.as_dict(), indent=2))

@@ -38,6 +38,8 @@ REFUSALS = (
 )
 # Characters of a message that are passed on: it goes into a row of a table.
 MOST = 2000
+# Exceptions that are remembered: a chain of causes is rarely longer. Arbitrary.
+FEW = 16
 
 
 def probe(name: str, path: list[str], fd: int) -> None:
@@ -75,8 +77,8 @@ class Watch:
         self._thread = _thread.get_ident()
         self._loading: list[str] = []
         self._refusals: list[tuple[BaseException, str, list[str]]] = []
-        # The exception that went through an import last, and what was being loaded there.
-        self._surfaced: tuple[BaseException, list[str]] | None = None
+        # The exceptions that came out of an import, and what was being loaded there: the last few.
+        self._surfaced: list[tuple[BaseException, list[str]]] = []
 
     def tell(self, *words: Any) -> None:
         try:  # noqa: SIM105 - contextlib is not imported here
@@ -106,8 +108,8 @@ class Watch:
             try:
                 return load(spec)
             except BaseException as error:
-                if self._surfaced is None or self._surfaced[0] is not error:
-                    self._surfaced = error, [*self._loading]
+                if all(error is not known for known, _ in self._surfaced):
+                    self._surfaced = [*self._surfaced[1 - FEW :], (error, [*self._loading])]
                 raise
             finally:
                 self._loading.pop()
@@ -143,7 +145,7 @@ class Watch:
         missing = ""
         if isinstance(error, ModuleNotFoundError) and isinstance(error.name, str):
             missing = error.name
-        chain = self._surfaced[1] if self._surfaced and self._surfaced[0] is error else []
+        chain = self._chain_of(error)
         extension = ""
         if (found := self._refusal_behind(error)) is not None:
             # The words of the extension's own error, not of what was made of it.
@@ -158,14 +160,16 @@ class Watch:
         for cause in reversed(behind):
             if not is_refusal(cause):
                 continue
-            # Raised anew in other words, or by an importer that is not CPython's.
-            words = text_of(cause).partition(f" {REFUSALS[0]}")[0].split()
-            name = cause.name or (words or [""])[-1]
-            for known in reversed(self._refusals):
-                if known[1] == name or REFUSALS[0] not in text_of(cause):
-                    return known
-            return cause, name or "unknown", []
+            # Not CPython's own: raised anew, or in Python, or by an importer of another kind.
+            chain = self._chain_of(cause)
+            text = text_of(cause)
+            is_named = text.startswith("module ") and REFUSALS[0] in text
+            name = text.split()[1] if is_named else (chain or ["unknown"])[-1]
+            return cause, name, chain
         return None
+
+    def _chain_of(self, error: BaseException) -> list[str]:
+        return next((chain for known, chain in self._surfaced if known is error), [])
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

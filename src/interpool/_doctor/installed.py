@@ -58,9 +58,8 @@ class Installed:
         spec = _spec_of(top)
         if spec is None:
             return None
-        if top in sys.stdlib_module_names:
-            is_own = _lies_in(spec, _library_folders())
-            return Owner(_PYTHON, platform.python_version()) if is_own else None
+        if _is_of_python(spec):
+            return Owner(_PYTHON, platform.python_version())
         names = self._distributions.get(top, ())
         if len(names) > 1:
             names = tuple(name for name in names if _holds(_files_of(name), module))
@@ -125,10 +124,17 @@ def _lies_in(spec: ModuleSpec, folders: Iterable[Path]) -> bool:
     )
 
 
-def _library_folders() -> list[Path]:
+def _is_of_python(spec: ModuleSpec) -> bool:
+    """Whether it is of the standard library: by its place, for some of it has no fixed name."""
+    inner = {"site-packages", "dist-packages"}
+    return _lies_in(spec, _library_folders()) and not inner & {*Path(str(spec.origin)).parts}
+
+
+@cache
+def _library_folders() -> tuple[Path, ...]:
     paths = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    folders = {Path(path) for path in paths if path}
-    return [*folders, *(folder.resolve() for folder in folders)]
+    folders = [Path(path) for path in paths if path]
+    return *folders, *(folder.resolve() for folder in folders)
 
 
 @cache

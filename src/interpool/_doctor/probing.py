@@ -10,11 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, Thread, Timer
 from typing import IO, Any, Final, Literal, cast
 
 _CHILD: Final = Path(__file__).with_name("child.py")
@@ -68,7 +68,7 @@ class Prober:
                 "modules; a program that embeds Python can set it."
             )
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._running: set[_Process] = set()
         self._is_closed = False
         # Whatever else there is in it, the import system passes over.
@@ -119,7 +119,7 @@ class _Process:
             env={name: value for name, value in os.environ.items() if name not in _UNWANTED},
             **_OWN_GROUP,
         )
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._is_reaped = False
         self._is_late = False
 
@@ -128,9 +128,9 @@ class _Process:
         process = self._process
         assert process.stdout is not None  # noqa: S101 - it is a pipe, as above
         assert process.stderr is not None  # noqa: S101 - the same
-        timer = threading.Timer(limit, self._time_is_up)
+        timer = Timer(limit, self._time_is_up)
         noise: deque[bytes] = deque(maxlen=2)
-        reader = threading.Thread(target=_read_all, args=(process.stderr, noise), daemon=True)
+        reader = Thread(target=_read_all, args=(process.stderr, noise), daemon=True)
         timer.daemon = True
         try:
             timer.start()
