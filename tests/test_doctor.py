@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import extensions
-from interpool import Diagnosis, Finding, doctor
+from interpool import Diagnosis, Finding, InterpreterPoolExecutor, doctor
 from interpool._doctor import cache, examination, installed, probing
 from interpool._doctor.probing import Outcome
 from interpool._doctor.verdicts import Story, finding_of
@@ -465,6 +465,31 @@ def test_it_may_be_called_from_any_thread() -> None:
     for thread in threads:
         thread.join()
     assert [it.all_load for it in findings] == [True, True]
+
+
+def test_it_may_be_called_in_a_worker() -> None:
+    with InterpreterPoolExecutor(max_workers=1) as pool:
+        assert pool.submit(doctor, "json").result()["json"].loads
+
+
+def test_a_process_that_leaves_its_group_does_not_hold_it_up(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "_GRACE", 0.01)
+    write(
+        here,
+        daemonic="""
+        import os, subprocess, sys
+        sleeper = "import time; time.sleep(1000)"
+        it = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True)
+        os.write(1, f"{it.pid} ".encode())
+        open("pid", "w").write(str(it.pid))
+        it.returncode = 0  # no ResourceWarning
+        """,
+    )
+    monkeypatch.chdir(here)
+    assert found("daemonic").loads
+    os.kill(int(Path("pid").read_text()), 9)
 
 
 # --- What was found before -----------------------------------------------------------------------

@@ -207,8 +207,8 @@ def _run_all(
     However it ends, no thread and no process is left.
     """
     import queue
-    import threading
 
+    from interpool import _threads
     from interpool._interrupts import Deferred
 
     waiting = deque(modules)
@@ -227,7 +227,7 @@ def _run_all(
                 done.put(error)
                 return
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    threads = [_threads.make(work, f"interpool-doctor-{number}") for number in range(workers)]
     try:
         for thread in threads:
             thread.start()

@@ -28,7 +28,8 @@ class Installed:
 
     def __init__(self) -> None:
         self._distributions = {
-            name: tuple(dict.fromkeys(names))
+            # Without the broken ones, which have no name.
+            name: tuple(dict.fromkeys(filter(None, names)))
             for name, names in importlib.metadata.packages_distributions().items()
         }
 

@@ -10,16 +10,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Lock, Thread, Timer
+from threading import Lock, Timer
 from typing import IO, Any, Final, Literal, cast
 
+from interpool import _threads
+
 _CHILD: Final = Path(__file__).with_name("child.py")
-# Characters of a process's output that are kept, its end: a fatal error says its last words there.
+# Bytes of a process's output that are kept, its end: a fatal error says its last words there. The
+# number is arbitrary, and that of bytes read at once is a pipe's room on Linux.
 _NOISE: Final = 4000
+_AT_ONCE: Final = 65_536
 # Seconds that its output is waited for, once a process and its group are gone. Only a process that
 # has left the group can keep the pipe open: its reader is given up then. Arbitrary.
 _GRACE: Final = 1.0
@@ -129,9 +133,8 @@ class _Process:
         assert process.stdout is not None  # noqa: S101 - it is a pipe, as above
         assert process.stderr is not None  # noqa: S101 - the same
         timer = Timer(limit, self._time_is_up)
-        noise: deque[bytes] = deque(maxlen=2)
-        reader = Thread(target=_read_all, args=(process.stderr, noise), daemon=True)
-        timer.daemon = True
+        noise = bytearray()
+        reader = _threads.make(partial(_read_all, process.stderr, noise), "interpool-doctor-output")
         try:
             timer.start()
             reader.start()
@@ -142,10 +145,8 @@ class _Process:
             self._reap()
             timer.join()
         reader.join(_GRACE)
-        if not reader.is_alive():
-            process.stderr.close()
         process.stdout.close()
-        text = b"".join(noise).decode(errors="replace")[-_NOISE:]
+        text = noise.decode(errors="replace")
         return Outcome(told, process.returncode, self._is_late, text)
 
     def end(self) -> None:
@@ -179,11 +180,12 @@ class _Process:
             self._is_reaped = True
 
 
-def _read_all(pipe: IO[bytes], kept: deque[bytes]) -> None:
+def _read_all(pipe: IO[bytes], kept: bytearray) -> None:
     """Read what is printed, however much, and keep its end."""
-    while some := os.read(pipe.fileno(), 2 * _NOISE):
-        last = (kept.pop() if kept else b"") + some
-        kept.append(last[-2 * _NOISE :])
+    with pipe:
+        while some := os.read(pipe.fileno(), _AT_ONCE):
+            kept += some
+            del kept[:-_NOISE]
 
 
 def _told(lines: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
