@@ -124,7 +124,7 @@ def _progress() -> Iterator[tuple[OnBegin, OnFinding]]:
         console=Console(stderr=True),
         transient=True,
     ) as progress:
-        task = progress.add_task("")
+        task = progress.add_task("", total=None)
         yield (
             lambda total: progress.update(task, total=total),
             lambda it: progress.update(task, advance=1, description=it.module),
