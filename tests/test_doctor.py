@@ -394,6 +394,7 @@ def test_of_a_namespace_what_is_in_it_is_asked() -> None:
     [
         ([], {"timeout": 0}, ValueError, "timeout must be above 0 seconds"),
         ([], {"timeout": float("nan")}, ValueError, "timeout must be above 0 seconds"),
+        ([], {"timeout": float("inf")}, ValueError, "timeout must be above 0 seconds"),
         ([], {"max_workers": 0}, ValueError, "max_workers must be at least 1"),
         (["a b"], {}, ValueError, "'a b' is not the name of a module"),
         (["a..b"], {}, ValueError, "'a..b' is not the name of a module"),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Seconds that a module may take. The largest take some ten, on a cold disk; the rest is for busy
 # machines.
 LIMIT: Final = 60.0
+# The most that it may be given, for timers take no more than some: eleven days. Arbitrary.
+_LONGEST: Final = 1e6
 
 type OnFinding = Callable[[Finding], None]
 """Told of each finding as it comes."""
@@ -102,8 +104,10 @@ def examine(
     from interpool._doctor.installed import Installed, standard_library
     from interpool._doctor.probing import Prober
 
-    if not limit > 0:
-        raise ValueError(f"timeout must be above 0 seconds, not {limit!r}")
+    if not 0 < limit <= _LONGEST:
+        raise ValueError(
+            f"timeout must be above 0 seconds, and {_LONGEST:g} at most, not {limit!r}"
+        )
     if max_workers is not None and max_workers < 1:
         raise ValueError(f"max_workers must be at least 1, not {max_workers!r}")
     installed = Installed()
