@@ -322,6 +322,16 @@ def test_a_module_pays_for_all_that_it_imports() -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+def test_who_does_not_ask_the_doctor_does_not_pay_for_it() -> None:
+    done = run_program(
+        "import sys, interpool\n"
+        "names = ('probing', 'verdicts', 'installed', 'cache')\n"
+        "costs = {'subprocess', 'importlib.metadata', *(f'interpool._doctor.{n}' for n in names)}\n"
+        "print(costs & set(sys.modules))"
+    )
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
 # --- Extensions of our own -----------------------------------------------------------------------
 
 
