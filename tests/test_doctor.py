@@ -295,23 +295,25 @@ def test_nothing_of_a_probe_reaches_this_process(
     assert "noisy" not in sys.modules
 
 
-def test_what_a_module_starts_is_ended_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_module_starts_is_ended_with_it(here: Path) -> None:
+    pipe = here / "held"
+    os.mkfifo(pipe)
+    sleeper = f"import time; it = open({str(pipe)!r}, 'w'); print(flush=True); time.sleep(1000)"
     write(
         here,
-        starts="""
+        starts=f"""
         import subprocess, sys
-        sleeper = "import time; print('here', flush=True); time.sleep(1000)"
-        it = subprocess.Popen([sys.executable, "-c", sleeper], stdout=subprocess.PIPE)
+        command = [sys.executable, "-c", {sleeper!r}]
+        it = subprocess.Popen(command, stdout=subprocess.PIPE)
         it.stdout.readline()
-        open("pid", "w").write(str(it.pid))
         it.returncode = 0  # no ResourceWarning
         """,
     )
-    monkeypatch.chdir(here)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     assert found("starts").loads
-    assert not psutil.pid_exists(int(Path("pid").read_text())) or (
-        psutil.Process(int(Path("pid").read_text())).status() == psutil.STATUS_ZOMBIE
-    )
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""  # which comes when nobody holds the other end any more
+    os.close(reader)
 
 
 def test_a_module_pays_for_all_that_it_imports() -> None:
