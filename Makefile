@@ -11,11 +11,11 @@ VENV = .venv/$(or $(PYTHON),default)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test coverage lint format bench clean
+.PHONY: help bootstrap demo test coverage lint format bench compatibility clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
-	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s%s\n", $$1, $$2 }'
+	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-15s%s\n", $$1, $$2 }'
 
 bootstrap: ## bring Python, the environment and the tools
 	@tools/bootstrap $(if $(PYTHON),--python $(PYTHON)) </dev/null
@@ -47,6 +47,9 @@ bench: bootstrap ## measure, and write docs/figures: half an hour (ARGS=--quick:
 	@for name in $(BENCHMARKS); do \
 	    echo "=== $$name" >&2; $(BIN)/python benchmarks/$$name.py $(ARGS) || exit; \
 	done
+
+compatibility: bootstrap ## examine the most downloaded packages, and write docs/compatibility.md: by hand, an hour
+	@$(BIN)/python tools/compatibility.py $(ARGS)
 
 clean: ## remove all that was made here: environments, Pythons, caches
 	rm -rf .venv .python build dist htmlcov .coverage .coverage.* \

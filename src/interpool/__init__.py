@@ -6,6 +6,8 @@ with InterpreterPoolExecutor() as pool:
     squares = list(pool.map(lambda n: n * n, range(10)))
 """
 
+from interpool._doctor.examination import doctor
+from interpool._doctor.report import Diagnosis, Finding
 from interpool._errors import (
     BrokenInterpreterPool,
     FallbackWarning,
@@ -25,8 +27,10 @@ from interpool._terms import Retry
 
 __all__ = [
     "BrokenInterpreterPool",
+    "Diagnosis",
     "Explanation",
     "FallbackWarning",
+    "Finding",
     "Future",
     "IncompatibleExtensionError",
     "InterpreterPoolExecutor",
@@ -39,6 +43,7 @@ __all__ = [
     "TaskTimeout",
     "TransferError",
     "__version__",
+    "doctor",
     "explain",
 ]
 

@@ -17,7 +17,11 @@ _INTERRUPTED: Final = 130
 _TERMINATED: Final = 143
 
 _COMMANDS: Final = MappingProxyType(
-    {"bench": "interpool._cli.bench", "explain": "interpool._cli.explain"}
+    {
+        "bench": "interpool._cli.bench",
+        "doctor": "interpool._cli.doctor",
+        "explain": "interpool._cli.explain",
+    }
 )
 
 
@@ -49,6 +53,7 @@ _VERSION: Final = (
     epilog="""\b
 Examples:
   interpool bench --quick
+  interpool doctor --all
   interpool explain mymodule:train
   interpool bench --help
 
