@@ -171,7 +171,9 @@ class Engine:
         A task is returned to the one caller that withdrew it, who settles it.
         """
         with self.lock:
-            return self.tasks.withdraw(tasks)
+            withdrawn = self.tasks.withdraw(tasks)
+            self._look_for_end()
+        return withdrawn
 
     def listen_to(self, future: Future[Any]) -> None:
         """Somebody waits for a future, or wants to be called back. The lock is held."""
@@ -250,6 +252,7 @@ class Engine:
             with self.lock:
                 is_withdrawn = bool(self.tasks.withdraw([future]))
                 if is_withdrawn:
+                    self._look_for_end()
                     future._stop = Stop(Reason.INTERRUPT, has_begun=False)
                     self.tasks.tally.interrupted += 1
                     self.tasks.tally.cancelled -= 1
@@ -453,6 +456,7 @@ class Engine:
             is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
             if retry is None or not is_wanted or is_stopped or self.is_terminated or self.broken:
                 self.tasks.decide(task, is_tried_again=False)
+                self._look_for_end()
             else:
                 pause = retry.pause(failed)
                 task._failures += (
@@ -523,6 +527,15 @@ class Engine:
         transport.wake()
         if self._collector is not None:
             self._collector.call()
+
+    def _look_for_end(self) -> None:
+        """Have a closed pool dismiss its workers, if nothing will be sent again.
+
+        To be called where a task that might have been leaves: its last frame has been read by then,
+        and where all workers sleep there comes no other one.
+        """
+        if self.refusal is not None and self.transport is not None and self.tasks.is_all_sent:
+            self._wake(self.transport)
 
     def _open(self) -> Transport:
         """Open the channels with the first task: a pool that is never used costs nothing."""
