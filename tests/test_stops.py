@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, TaskInterrupted, TaskTimeout
+from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
 
@@ -62,8 +62,8 @@ def swallow(entry: int, fd: int) -> str:
 def fail_when_stopped(entry: int) -> None:
     import os
 
-    os.write(entry, b".")
     try:
+        os.write(entry, b".")
         while True:
             pass
     except BaseException:
@@ -328,6 +328,30 @@ def test_whoever_closes_the_gate_takes_back_what_has_not_landed() -> None:
         pass
 
 
+def test_a_strike_may_land_where_the_import_lock_was_just_taken(arrivals: Gate) -> None:
+    # As it does at random in the context manager by which `import` takes that lock. Whoever enters
+    # an interpreter from outside, to strike a task or to end it, takes it, too.
+    def stop_with_it(entry: int) -> None:
+        import _imp
+        import os
+
+        try:
+            os.write(entry, b".")
+            while True:
+                pass
+        except BaseException:
+            _imp.acquire_lock()
+            raise
+
+    with InterpreterPoolExecutor(1) as single:
+        for function in (stop_with_it, spin):
+            future = single.submit(function, arrivals.entry)
+            arrivals.wait()
+            assert future.interrupt(grace=PATIENCE)
+            assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert single.statistics().workers.started == 1
+
+
 # --- what does not stop --------------------------------------------------------------------------
 
 
@@ -452,6 +476,49 @@ def test_the_errors_pickle(kind: type[TaskInterrupted]) -> None:
     error = kind("a message", function="f", stack="s", abandoned="w")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (kind, "a message", vars(error))
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_closed_pool_ends_with_the_last_run_of_a_task(
+    arrivals: Gate, gate: Gate, runs: int
+) -> None:
+    # That it is the last one is decided when its frame has been read, and no other one comes.
+    def fail_at(entry: int, fd: int) -> None:
+        import os
+
+        os.write(entry, b".")
+        os.read(fd, 1)
+        raise ValueError
+
+    pool = InterpreterPoolExecutor(1, retries=Retry(runs, on=ValueError, delay=0))
+    future = pool.submit(fail_at, arrivals.entry, gate.exit)
+    for _ in range(runs):
+        arrivals.wait()
+        gate.open()
+    arrivals.wait()
+    pool.shutdown(wait=False)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), ValueError)
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("how", ["cancel", "interrupt"])
+def test_a_closed_pool_ends_when_the_task_that_waits_for_its_next_run_is_withdrawn(
+    how: str,
+) -> None:
+    delayed = threading.Event()
+
+    class Pausing(Retry):
+        def pause(self, failed: int, draw: Callable[[], float] = random.random) -> float:
+            delayed.set()
+            return super().pause(failed, draw)
+
+    pool = InterpreterPoolExecutor(1, retries=Pausing(1, delay=PATIENCE, jitter=0))
+    future = pool.submit(divide, 1, 0)
+    assert delayed.wait(PATIENCE)
+    pool.shutdown(wait=False)
+    assert getattr(future, how)()
+    pool.shutdown()
 
 
 # --- all at once ---------------------------------------------------------------------------------
