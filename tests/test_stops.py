@@ -414,6 +414,18 @@ def test_a_task_that_runs_for_too_long_is_stopped(arrivals: Gate) -> None:
     assert (tasks.timed_out, tasks.done, tasks.interrupted) == (1, 1, 0)
 
 
+def test_an_interrupt_after_the_time_is_up_is_the_end(arrivals: Gate, gate: Gate) -> None:
+    retries = Retry(1, on=TaskTimeout, delay=0)
+    with InterpreterPoolExecutor(1, timeout=0.05, retries=retries) as pool:
+        future = pool.submit(swallow, arrivals.entry, gate.exit)
+        arrivals.wait(2)  # it has begun, and has caught the exception
+        assert future.interrupt(grace=PATIENCE)
+        gate.open()
+        with pytest.raises(TaskInterrupted):
+            future.result(PATIENCE)
+        assert pool.statistics().tasks.retried == 0
+
+
 def test_waiting_does_not_count(arrivals: Gate, gate: Gate) -> None:
     with InterpreterPoolExecutor(1) as pool:
         running = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)

@@ -49,6 +49,8 @@ class Stopper:
         number = task._task
         due = time.monotonic() + stop.grace
         if (earlier := task._stop) is not None:
+            if earlier.reason is Reason.TIMEOUT:
+                earlier.reason = stop.reason  # after which it is not tried again
             if stop.grace >= earlier.grace:
                 return  # it is being stopped, and has no more time than this
             earlier.grace = stop.grace
