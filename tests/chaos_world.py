@@ -103,7 +103,7 @@ class World:
             case _ if job.is_cancelled:
                 pass
             case TaskTimeout():
-                is_allowed = job.is_timed
+                is_allowed = job.is_timed and not is_interrupted
             case TaskInterrupted():
                 is_allowed = is_interrupted or self.is_terminating
             case _ if is_interrupted:

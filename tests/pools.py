@@ -25,8 +25,8 @@ from interpool import InterpreterPoolExecutor
 from interpool._spares import SPARES
 from memory import resident_mib
 
-# What comes first and is not counted: imports, arenas, threads' stacks.
-_WARM_UP: Final = 20
+# Of so many, one more comes first and is not counted: imports, arenas, threads' stacks.
+_WARM_UP: Final = 3
 
 
 def bare() -> None:
@@ -68,7 +68,7 @@ def left_of_each(kind: str, times: int) -> float:
             thread.join()
         return resident_mib() * 1024
 
-    for _ in range(_WARM_UP):
+    for _ in range(times // _WARM_UP):
         make()
     before = size()
     for _ in range(times):
