@@ -138,6 +138,10 @@ class Collector:
             if not self._reading.acquire(blocking=False):
                 return
             try:
+                if self._engine.transport is None:
+                    # It has finished, and its descriptors may be others' by now. What was withdrawn
+                    # at its end may yet have to be told so, by the thread that did it.
+                    return
                 self._reader = threading.get_ident()
                 while not self.outcomes and not is_done():
                     if interrupts.let_through(self._wait, left):
