@@ -157,9 +157,8 @@ class User:
             options["retries"] = draw_retry(draw)
         view = pool.options(**options) if options else pool
         job = Job(name, view.submit(plan.function, *plan.args), plan, is_timed="timeout" in options)
-        if plan.raises is TransferError:
-            # Refused here and now, perhaps.
-            forget_frames(job.future.exception(0) if job.future.done() else None)
+        if job.future.done() and not job.future.cancelled():  # refused here and now, perhaps
+            forget_frames(job.future.exception(0))
         grace = draw.choice((0.0, 0.001, 0.01, 0.1, 1.0))
         is_stopped = draw.random() < 0.1
         self._add(job)
