@@ -1,17 +1,19 @@
 # Every target sets up what it needs (tools/bootstrap: nothing to do when all is there).
 #
-# PYTHON: which Python, such as 3.15; empty: the one that tools/bootstrap finds.
+# PYTHON: which Python, such as 3.15 or 3.14-dbg; empty: the one that tools/bootstrap finds.
 # ARGS:   more arguments for pytest, the demo or the benchmarks: make test ARGS="-k map"
-# Both are taken from make's command line only, not from the environment.
+# SECONDS: for how long chaos goes on.
+# All are taken from make's command line only, not from the environment.
 PYTHON :=
 ARGS :=
+SECONDS := 60
 
 # Relative, so that the checkout's path may have spaces.
 VENV = .venv/$(or $(PYTHON),default)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test coverage lint format bench compatibility clean
+.PHONY: help bootstrap demo test chaos coverage lint format bench compatibility clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
@@ -25,6 +27,9 @@ demo: bootstrap ## measure the standard library's own source, on every core
 
 test: bootstrap ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: bootstrap ## everything at once, at random (SECONDS=600; ARGS="--seed 7"; PYTHON=3.14-dbg: with CPython's assertions)
+	@$(BIN)/python tests/chaos.py --seconds $(SECONDS) $(ARGS)
 
 coverage: bootstrap ## run all tests, and report what of the main interpreter's half they reach
 	@$(BIN)/coverage run -m pytest $(ARGS)

@@ -425,6 +425,30 @@ def test_whoever_closes_the_gate_takes_back_what_has_not_landed() -> None:
         pass
 
 
+def test_a_strike_may_land_where_the_import_lock_was_just_taken(arrivals: Gate) -> None:
+    # As it does at random in the context manager by which `import` takes that lock. Whoever enters
+    # an interpreter from outside, to strike a task or to end it, takes it, too.
+    def stop_with_it(entry: int) -> None:
+        import _imp
+        import os
+
+        try:
+            os.write(entry, b".")
+            while True:
+                pass
+        except BaseException:
+            _imp.acquire_lock()
+            raise
+
+    with InterpreterPoolExecutor(1) as single:
+        for function in (stop_with_it, spin):
+            future = single.submit(function, arrivals.entry)
+            arrivals.wait()
+            assert future.interrupt(grace=PATIENCE)
+            assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert single.statistics().workers.started == 1
+
+
 # --- what does not stop --------------------------------------------------------------------------
 
 
@@ -535,6 +559,18 @@ def test_a_task_that_runs_for_too_long_is_stopped(arrivals: Gate) -> None:
     assert (tasks.timed_out, tasks.done, tasks.interrupted) == (1, 1, 0)
 
 
+def test_an_interrupt_after_the_time_is_up_is_the_end(arrivals: Gate, gate: Gate) -> None:
+    retries = Retry(1, on=TaskTimeout, delay=0)
+    with InterpreterPoolExecutor(1, timeout=0.05, retries=retries) as pool:
+        future = pool.submit(swallow, arrivals.entry, gate.exit)
+        arrivals.wait(2)  # it has begun, and has caught the exception
+        assert future.interrupt(grace=PATIENCE)
+        gate.open()
+        with pytest.raises(TaskInterrupted):
+            future.result(PATIENCE)
+        assert pool.statistics().tasks.retried == 0
+
+
 def test_waiting_does_not_count(arrivals: Gate, gate: Gate) -> None:
     with InterpreterPoolExecutor(1) as pool:
         running = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
@@ -596,6 +632,49 @@ def test_the_errors_pickle(kind: type[TaskInterrupted]) -> None:
     error = kind("a message", function="f", stack="s", abandoned="w")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (kind, "a message", vars(error))
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_closed_pool_ends_with_the_last_run_of_a_task(
+    arrivals: Gate, gate: Gate, runs: int
+) -> None:
+    # That it is the last one is decided when its frame has been read, and no other one comes.
+    def fail_at(entry: int, fd: int) -> None:
+        import os
+
+        os.write(entry, b".")
+        os.read(fd, 1)
+        raise ValueError
+
+    pool = InterpreterPoolExecutor(1, retries=Retry(runs, on=ValueError, delay=0))
+    future = pool.submit(fail_at, arrivals.entry, gate.exit)
+    for _ in range(runs):
+        arrivals.wait()
+        gate.open()
+    arrivals.wait()
+    pool.shutdown(wait=False)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), ValueError)
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("how", ["cancel", "interrupt"])
+def test_a_closed_pool_ends_when_the_task_that_waits_for_its_next_run_is_withdrawn(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delayed = threading.Event()
+
+    def pause(_retry: Retry, _failed: int) -> float:
+        delayed.set()
+        return PATIENCE
+
+    monkeypatch.setattr(Retry, "pause", pause)
+    pool = InterpreterPoolExecutor(1, retries=1)
+    future = pool.submit(divide, 1, 0)
+    assert delayed.wait(PATIENCE)
+    pool.shutdown(wait=False)
+    assert getattr(future, how)()
+    pool.shutdown()
 
 
 # --- all at once ---------------------------------------------------------------------------------

@@ -360,3 +360,39 @@ def test_others_results_are_not_loaded_by_a_thread_that_waits_for_its_own(
         other.result(PATIENCE)
         assert loaded
         assert threading.get_ident() not in loaded or other.done()
+
+
+def test_what_is_closed_is_not_read(
+    arrivals: Gate, monkeypatch: pytest.MonkeyPatch, readers: list[int]
+) -> None:
+    # The pool ends between the withdrawing of a task and the word of it to its future, for which
+    # another thread may just begin to wait. The descriptor may be anybody's by then.
+    def spin(entry: int) -> None:
+        import os
+
+        os.write(entry, b".")
+        while True:
+            pass
+
+    pool = InterpreterPoolExecutor(1)
+    running = pool.submit(spin, arrivals.entry)
+    arrivals.wait()
+    withdrawn = pool.submit(identity, 1)
+    collector = pool._engine._collector
+    assert collector is not None
+    settle = Future.settle_withdrawn
+
+    def settle_late(future: Future[Any]) -> None:
+        collector._thread.join(PATIENCE)
+        before = len(readers)
+        collector.read_until(future.done, PATIENCE, future)
+        assert len(readers) == before
+        settle(future)
+
+    monkeypatch.setattr(Future, "settle_withdrawn", settle_late)
+    thread = threading.Thread(target=pool.terminate_workers)  # where no signals come, and one reads
+    thread.start()
+    thread.join(PATIENCE)
+    assert withdrawn.cancelled()
+    assert running.done()
+    assert pool._engine.broken is None

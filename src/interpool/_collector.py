@@ -68,8 +68,9 @@ class Collector:
         self._reading = threading.Lock()
         self._reader: int | None = None  # the thread that holds it
         self._reads = 0  # batches read by threads that wait for a result
-        self._called = threading.Lock()  # released by `call`
+        self._called = threading.Lock()  # released by `call`, by whoever takes the one token
         self._called.acquire()
+        self._tokens = [None]
 
     def start(self) -> None:
         """Start the thread.
@@ -94,7 +95,10 @@ class Collector:
 
     def call(self) -> None:
         """Have the thread read, or be there when the reading thread is done."""
-        with contextlib.suppress(RuntimeError):  # it has been called
+        with contextlib.suppress(IndexError):  # it has been called
+            # A lock that was handed to the thread that waits for it must not be released by another
+            # caller before that thread has run: CPython's debug build asserts that.
+            self._tokens.pop()
             self._called.release()
 
     def call_back(self, future: Future[Any], callback: Callback) -> None:
@@ -133,6 +137,10 @@ class Collector:
             if not self._reading.acquire(blocking=False):
                 return
             try:
+                if self._engine.transport is None:
+                    # It has finished, and its descriptors may be others' by now. What was withdrawn
+                    # at its end may yet have to be told so, by the thread that did it.
+                    return
                 self._reader = threading.get_ident()
                 while not self.outcomes and not is_done():
                     if interrupts.let_through(self._wait, left):
@@ -223,7 +231,9 @@ class Collector:
         """Leave the reading to others while nothing is urgent, and somebody does or none waits."""
         while not self.outcomes and not self._engine.is_urgent():
             reads = self._reads
-            if not self._called.acquire(timeout=PAUSE) and reads == self._reads:
+            if self._called.acquire(timeout=PAUSE):
+                self._tokens.append(None)
+            elif reads == self._reads:
                 return
 
     def _end_all(self) -> None:

@@ -623,9 +623,14 @@ class Engine:
             self._collector.call()
 
     def _look_whether_all_is_sent(self) -> None:
-        """Let the workers of a closed pool go, if the last that might be sent again will not be."""
-        if self.refusal is not None and self.transport is not None:
+        """Let the workers of a closed pool go, if the last that might be sent again will not be.
+
+        To be called where a task that might have been leaves: its last frame has been read by then,
+        and where all workers sleep there comes no other one.
+        """
+        if self.refusal is not None and self.transport is not None and self.tasks.is_all_sent:
             self._dismiss(self.transport)
+            self._wake(self.transport)
 
     def _open(self) -> Transport:
         """Open the channels with the first task: a pool that is never used costs nothing."""

@@ -137,6 +137,8 @@ def test_help_names_the_sources(checkout: Checkout) -> None:
         (["--python", "3.13"], "3.14 or newer"),
         (["--python", "4"], "not '4'"),
         (["--python=3.014"], "not '3.014'"),
+        (["--python", "3.13-dbg"], "3.14 or newer"),
+        (["--python", "3.14-debug"], "not '3.14-debug'"),
     ],
 )
 def test_a_wrong_argument_is_said_and_nothing_is_made(
@@ -196,6 +198,32 @@ def test_a_python_on_path_that_does_not_serve_is_passed_over(checkout: Checkout,
     checkout.python("python3")
     done = checkout.run("--python", MINOR)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_debug_build_is_never_taken_for_a_release_nor_the_other_way_round(
+    checkout: Checkout,
+) -> None:
+    if hasattr(sys, "gettotalrefcount"):
+        pytest.skip("this is a debug build")
+    for name in ("python3", f"python{MINOR}", f"python{MINOR}-dbg"):
+        checkout.python(name)
+    done = checkout.run("--python", f"{MINOR}-dbg", INTERPOOL_BOOTSTRAP_SKIP="debian")
+    assert done.returncode == 1
+    assert f"no Python {MINOR}-dbg could be had" in done.stderr
+    assert "uv: debug builds are not taken from there" in done.stderr
+
+    release = shlex.quote(str(checkout.path / f"python{MINOR}"))
+    debug = f'#!/bin/sh\n{release} "$@" | sed "s/^{MINOR} /{MINOR}-dbg /"\n'
+    checkout.command(f"python{MINOR}-dbg", debug)  # what a probe of one would say
+    done = checkout.function(
+        f"PATH={shlex.quote(str(checkout.path))}; MINOR={MINOR}-dbg; "
+        f"usable {shlex.quote(str(checkout.path / f'python{MINOR}-dbg'))}"
+    )
+    assert done.returncode == 0, done.stderr
+    done = checkout.function(
+        f'PATH={shlex.quote(str(checkout.path))}; python_from_path; printf "%s\\n" "$MINOR"'
+    )
+    assert done.stdout.splitlines()[-1] == MINOR
 
 
 def test_what_was_tried_is_said(checkout: Checkout) -> None:

@@ -61,11 +61,11 @@ LOW = 64
 APART = 1 << 15
 
 
-class QueueEmpty(Exception):  # noqa: N818 - the name that _interpqueues knows it by
+class QueueEmpty(_interpqueues.QueueError):  # the name that _interpqueues knows it by
     """No item is waiting."""
 
 
-class QueueFull(Exception):  # noqa: N818 - the name that _interpqueues knows it by
+class QueueFull(_interpqueues.QueueError):  # the name that _interpqueues knows it by
     """The queue holds as many items as it may: never here, ours are unbounded."""
 
 

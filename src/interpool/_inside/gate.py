@@ -15,6 +15,7 @@ The loop's thread opens and closes; strikes come from the worker's host thread, 
 interpreter for them.
 """
 
+import _imp
 import _thread
 import sys
 
@@ -76,8 +77,23 @@ def close_gate(task: int) -> None:
     """
     if armed.pop(task, None) is None:
         _take_back()
+        release_imports()
     if _condemned:
         _condemned.discard(task)
+
+
+def release_imports() -> None:
+    """Let go of CPython's import lock, if a strike has left it locked by this thread.
+
+    `import` takes it by a context manager in Python: where the exception lands between the taking
+    and the `with` block, nobody ever releases it, and whoever enters this interpreter from outside,
+    to strike again or to end it, waits for ever.
+    """
+    while _imp.lock_held():
+        try:
+            _imp.release_lock()
+        except RuntimeError:  # another thread has it
+            return
 
 
 def _take_back() -> None:

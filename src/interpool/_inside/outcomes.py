@@ -352,6 +352,7 @@ def call(
         gate.close_gate(task)
     except gate.Interrupted:  # once at the most, and never behind the line before
         del failure
+        gate.release_imports()
         return channels.STRUCK, gate.struck_at
     if failure is not None:
         try:
@@ -393,6 +394,7 @@ def call_each(
         is_struck = task not in gate.armed
         gate.close_gate(task)
     except gate.Interrupted:
+        gate.release_imports()
         is_struck = True
     if is_struck:
         return channels.STRUCK, gate.struck_at

@@ -142,7 +142,13 @@ class Lines(_io._BufferedIOBase):
         Args:
             is_last: whether this thread's task has ended.
         """
-        if not any(list(self.rests.values())):
+        # No global name until there is a rest: `threading` keeps `sys.stderr`, so the stream's
+        # finalizer calls this when the interpreter has no names any more. What is raised then is
+        # never freed, and with it stays the memory of the whole interpreter.
+        for rest in self.rests.copy().values():
+            if rest:
+                break
+        else:
             return
         this = _thread.get_ident()
         for thread in self.rests.keys() - (sys._current_frames().keys() - {this}):
@@ -384,12 +390,22 @@ _awaited: dict[str, Callable[[Any], None]] = {}
 
 def _when_imported(name: str, action: Callable[[Any], None]) -> None:
     """Call an action with a module: now, or when a task has imported it."""
-    if name in sys.modules:
-        action(sys.modules[name])
-        return
     if not _awaited:
         sys.meta_path.insert(0, _Finder)
     _awaited[name] = action
+    if name in sys.modules:
+        # By way of an import, which waits until it is whole: the host's thread, too, imports, when
+        # it is to strike a worker that begins. Awaited first, looked for afterwards: it may be
+        # faster.
+        _act_on(__import__(name))
+
+
+def _act_on(module: ModuleType) -> None:
+    action = _awaited.pop(module.__name__, None)
+    if not _awaited and _Finder in sys.meta_path:
+        sys.meta_path.remove(_Finder)
+    if action is not None:
+        action(module)
 
 
 class _Finder:
@@ -423,8 +439,4 @@ class _Loader:
         spec: Any = module.__spec__
         spec.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        action = _awaited.pop(spec.name, None)
-        if not _awaited and _Finder in sys.meta_path:
-            sys.meta_path.remove(_Finder)
-        if action is not None:
-            action(module)
+        _act_on(module)
