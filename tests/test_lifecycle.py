@@ -382,6 +382,48 @@ def test_python_of_this_test_is_what_programs_run() -> None:
     assert run_program("import sys; print(sys.executable)").stdout.strip() == sys.executable
 
 
+FORK = """
+import os, threading, warnings
+from interpool import InterpreterPoolExecutor
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+pool = InterpreterPoolExecutor(2)
+lane = pool.options(lane="process")
+print(list(pool.map(abs, range(-3, 0))), lane.submit(abs, -4).result(), flush=True)
+
+def work(n):
+    return sum(range(n))
+
+futures = [pool.submit(work, 20_000) for _ in range(300)]  # some run, some wait
+pid = os.fork()
+if pid == 0:
+    try:
+        pool.submit(abs, -1)
+    except RuntimeError as error:
+        print(error, flush=True)
+    with InterpreterPoolExecutor(1) as own:
+        print(own.submit(abs, -5).result(), flush=True)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print({future.result() for future in futures})
+print(pool.submit(abs, -6).result(), lane.submit(abs, -7).result())
+pool.shutdown()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_program_may_fork_while_its_pool_works() -> None:
+    done = run_program(FORK)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[3, 2, 1] 4",
+        "cannot schedule new futures: this pool belongs to the parent process",
+        "5",
+        "7",
+        "{199990000}",
+        "6 7",
+    ]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_program_whose_pools_are_closed_may_fork() -> None:
     # CPython's child breaks down while any interpreter is alive: the spares must be gone by then.

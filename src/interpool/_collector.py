@@ -109,6 +109,11 @@ class Collector:
             Deferred.let_users_code_through(callback, future)
 
     @property
+    def is_read_here(self) -> bool:
+        """Whether it is the calling thread that reads."""
+        return self._reader == threading.get_ident()
+
+    @property
     def is_read_elsewhere(self) -> bool:
         """Whether a thread reads that waits for a result of its own."""
         return self._reader not in {None, self._thread.ident, threading.get_ident()}

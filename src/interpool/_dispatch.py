@@ -381,7 +381,11 @@ class Dispatch:
             task._item = None
         return withdrawn
 
-    def _recall(self, wanted: set[Task] | None) -> list[Task]:
+    def drop_stops(self) -> None:
+        """Take the stops out of the queue: those that they were for are gone."""
+        self._recall(set(), keeps_stops=False)
+
+    def _recall(self, wanted: set[Task] | None, *, keeps_stops: bool = True) -> list[Task]:
         """Take those tasks out of the queue, or all; leave the others in their order."""
         transport = self.transport
         if transport is None:
@@ -399,7 +403,7 @@ class Dispatch:
             else:
                 task._item = item
                 self._send(transport, task)
-        for _ in range(stops):
+        for _ in range(stops if keeps_stops else 0):
             transport.put_stop()
         transport.ring()
         return found
@@ -412,5 +416,8 @@ class Dispatch:
         self._lots.clear()
         self._delayed.clear()
         self._undecided.clear()
+        for lane in self.lanes.values():
+            lane.disown()
+        self.lanes.clear()
         self.in_flight.clear()
         self.elsewhere.clear()

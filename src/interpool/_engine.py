@@ -111,6 +111,8 @@ class Engine:
         self.is_terminated = self._is_quiet = False
         self.falls_back = falls_back
         self._fallen_back: set[tuple[str, str]] = set()  # functions and extensions that were said
+        self._is_paused = False  # for a fork: see `pause`
+        self._is_at_rest = threading.Event()
         self._moved = 0, 0  # bytes sent and received, once the channels are closed
 
     # --- asked by the executor and its futures ---------------------------------------------------
@@ -387,6 +389,43 @@ class Engine:
                     self._wake(self.transport)
             self._settle_all(withdrawn)
 
+    def pause(self) -> None:
+        """Have all workers go when they have done what they do, and start none until `resume`."""
+        with Deferred(), self.lock:
+            self._is_paused = True
+            transport = self.transport
+            if transport is None or self.staff.is_empty:
+                self._is_at_rest.set()
+                return
+            self.staff.dismiss_standby()
+            for worker in self.staff.workers.values():
+                worker.board[channels.LEAVE] = 1
+                transport.put_stop()  # for one that sleeps
+            transport.ring()
+            self._wake(transport)
+
+    def wait_for_pause(self, deadline: float) -> bool:
+        """Wait until no worker is left but those that were given up; return whether that is so.
+
+        Args:
+            deadline: when to give up, as `time.monotonic` has it.
+        """
+        collector = self._collector
+        if collector is not None and collector.is_read_here:
+            return False  # it is this thread that would have to see them off
+        return self._is_at_rest.wait(max(deadline - time.monotonic(), 0))
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with Deferred(), self.lock:
+            self._is_paused = False
+            self._is_at_rest.clear()
+            if self.transport is not None:
+                self.tasks.drop_stops()
+                self.staff.dismissed = 0
+                self._wake(self.transport)
+        self.hire()
+
     def prewarm(self, workers: int) -> None:
         """Have so many workers started, whatever there is to do."""
         with Deferred(), self.lock:
@@ -469,6 +508,7 @@ class Engine:
         self.timekeeper = Timekeeper(self._settings.name_prefix, self.lock)
         self.stopper = Stopper(self)
         self.done.set()
+        self._is_paused = False
         self._reports.clear()
 
     # --- told by the collector -------------------------------------------------------------------
@@ -516,7 +556,10 @@ class Engine:
         """Act on what was reported on this side, and feed; return whether workers are wanted."""
         while self._reports:
             self._hearing.act_on(*self._reports.popleft(), outcomes)
-        if self.staff.fill():
+        if self._is_paused:
+            if self.staff.is_empty:
+                self._is_at_rest.set()
+        elif self.staff.fill():
             self.idling.note_begun()
         self.tasks.feed()
         return self._is_short() or self._lacks_successor() or self._lacks_hosts()
@@ -652,7 +695,7 @@ class Engine:
 
     def _is_short(self) -> bool:
         """Whether one more worker is to be started, and may be."""
-        if self.broken is not None or not self.staff.may_grow:
+        if self.broken is not None or self._is_paused or not self.staff.may_grow:
             return False
         return self.staff.is_short(*self.tasks.counts())
 
@@ -697,6 +740,8 @@ class Engine:
     def _lacks_successor(self) -> bool:
         """Whether a worker is to be started that will take another one's place."""
         if not self.staff.lacks_successor or self.broken is not None or self.is_terminated:
+            return False
+        if self._is_paused:
             return False
         return self.refusal is None or self.tasks.is_any_untaken
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from interpool import _exit
@@ -16,6 +17,9 @@ _AFTER_FORK: Final = "cannot schedule new futures: this pool belongs to the pare
 
 _lock = threading.Lock()
 _engines: set[Engine] = set()
+# Seconds for which a fork waits for running tasks. Beyond, the child breaks down.
+_FORK_PATIENCE: Final = 5.0
+_paused: list[Engine] = []
 _left: set[Engine] = set()  # finished, but for workers that were given up
 _exiting = False
 
@@ -82,6 +86,28 @@ def _is_interrupted() -> bool:
     return isinstance(error, KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
+def _before_fork() -> None:
+    """End all interpreters: CPython's forked child breaks down with any (3.14 and 3.15).
+
+    What tasks do is waited for, but not for ever.
+    """
+    SPARES.pause()
+    with _lock:
+        _paused[:] = _engines
+    for engine in _paused:
+        engine.pause()
+    deadline = time.monotonic() + _FORK_PATIENCE
+    for engine in _paused:
+        engine.wait_for_pause(deadline)
+
+
+def _after_fork_in_parent() -> None:
+    SPARES.resume()
+    for engine in _paused:
+        engine.resume()
+    _paused.clear()
+
+
 def _after_fork_in_child() -> None:
     """Disown the parent's pools: their threads and interpreters do not exist in this process."""
     global _lock  # noqa: PLW0603 - the state of this module
@@ -89,6 +115,7 @@ def _after_fork_in_child() -> None:
     for engine in _engines:
         engine.disown(_AFTER_FORK)
     _engines.clear()
+    _paused.clear()
     _left.clear()
     SPARES.disown()
 
@@ -98,7 +125,7 @@ def _after_fork_in_child() -> None:
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=SPARES.pause,
-        after_in_parent=SPARES.resume,
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )

@@ -62,6 +62,10 @@ class Host(ABC):
         """Interrupt the task. The engine's lock is held."""
 
     @abstractmethod
+    def disown(self) -> None:
+        """Let go of what a forked child has inherited of it."""
+
+    @abstractmethod
     def kill(self) -> None:
         """Put up with a task that does not stop. The engine's lock is held."""
 
@@ -212,6 +216,8 @@ class Lane(ABC):
         """Forget all of it: in a forked child it is somebody else's."""
         self._waiting.clear()
         self._lots.clear()
+        for host in self._hosts:
+            host.disown()
         self._hosts.clear()
 
     def _host_of(self, task: int) -> Host | None:

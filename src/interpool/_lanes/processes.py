@@ -172,6 +172,15 @@ class ProcessHost(Host):
         """End the process."""
         self._signal(signal.SIGKILL)
 
+    def disown(self) -> None:
+        """Close this process's copies, or the worker would not see its socket closed."""
+        if self._socket is not None:
+            self._socket.close()
+            os.close(self._results)
+        if self._ended is not None:
+            os.close(self._ended[0])
+        self._process = self._socket = self._receiver = self._ended = None
+
     def _signal(self, number: int) -> None:
         with self._state:
             if self._process is not None:

@@ -85,6 +85,9 @@ class ThreadHost(Host):
             key = self._key(self.task)
             _threads.make(lambda: self._strike(key), "interpool_strike").start()
 
+    def disown(self) -> None:
+        """Nothing: the thread is not there."""
+
     def kill(self) -> None:
         """Leave the task to this thread, and its place to another. The engine's lock is held."""
         if self.task is None or self._is_given_up:
