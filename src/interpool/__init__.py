@@ -6,6 +6,8 @@ with InterpreterPoolExecutor() as pool:
     squares = list(pool.map(lambda n: n * n, range(10)))
 """
 
+import typing as _typing
+
 from interpool._errors import (
     BrokenInterpreterPool,
     FallbackWarning,
@@ -23,6 +25,9 @@ from interpool._options import Options
 from interpool._statistics import Statistics
 from interpool._terms import Retry
 
+if _typing.TYPE_CHECKING:
+    from interpool._recommend import Recommendation, recommend
+
 __all__ = [
     "BrokenInterpreterPool",
     "Explanation",
@@ -32,6 +37,7 @@ __all__ = [
     "InterpreterPoolExecutor",
     "Options",
     "ProcessDied",
+    "Recommendation",
     "RemoteError",
     "Retry",
     "Statistics",
@@ -40,6 +46,25 @@ __all__ = [
     "TransferError",
     "__version__",
     "explain",
+    "recommend",
 ]
 
 __version__ = "0.1.0"
+
+# What programs seldom ask for is imported when they do, by the name of its module.
+_LATER = {"Recommendation": "_recommend", "recommend": "_recommend"}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
