@@ -17,7 +17,11 @@ _INTERRUPTED: Final = 130
 _TERMINATED: Final = 143
 
 _COMMANDS: Final = MappingProxyType(
-    {"bench": "interpool._cli.bench", "explain": "interpool._cli.explain"}
+    {
+        "bench": "interpool._cli.bench",
+        "explain": "interpool._cli.explain",
+        "recommend": "interpool._cli.recommend",
+    }
 )
 
 
@@ -50,6 +54,7 @@ _VERSION: Final = (
 Examples:
   interpool bench --quick
   interpool explain mymodule:train
+  interpool recommend mymodule:train --args 1000
   interpool bench --help
 
 \b
