@@ -111,7 +111,7 @@ def test_runs_that_are_tried_again_are_no_failures(pool: InterpreterPoolExecutor
     assert view.submit(divide, 1, 0).exception(PATIENCE)
     assert view.submit(divide, 4, 2).result(PATIENCE) == 2
     assert counts(pool) == {"done": 1, "failed": 1, "retried": 3}
-    assert pool.statistics().lanes == {"interpreter": 2}
+    assert pool.statistics().lanes == {"interpreter": 2, "process": 0, "thread": 0}
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 7])

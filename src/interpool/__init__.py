@@ -6,8 +6,8 @@ with InterpreterPoolExecutor() as pool:
     squares = list(pool.map(lambda n: n * n, range(10)))
 """
 
-from interpool._doctor.examination import doctor
-from interpool._doctor.report import Diagnosis, Finding
+import typing as _typing
+
 from interpool._errors import (
     BrokenInterpreterPool,
     FallbackWarning,
@@ -25,6 +25,11 @@ from interpool._options import Options
 from interpool._statistics import Statistics
 from interpool._terms import Retry
 
+if _typing.TYPE_CHECKING:
+    from interpool._doctor.examination import doctor
+    from interpool._doctor.report import Diagnosis, Finding
+    from interpool._recommend import Recommendation, recommend
+
 __all__ = [
     "BrokenInterpreterPool",
     "Diagnosis",
@@ -36,6 +41,7 @@ __all__ = [
     "InterpreterPoolExecutor",
     "Options",
     "ProcessDied",
+    "Recommendation",
     "RemoteError",
     "Retry",
     "Statistics",
@@ -45,6 +51,31 @@ __all__ = [
     "__version__",
     "doctor",
     "explain",
+    "recommend",
 ]
 
 __version__ = "0.1.0"
+
+# What programs seldom ask for is imported when they do, by the name of its module.
+_LATER = {
+    "Diagnosis": "_doctor.report",
+    "Finding": "_doctor.report",
+    "Recommendation": "_recommend",
+    "doctor": "_doctor.examination",
+    "recommend": "_recommend",
+}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

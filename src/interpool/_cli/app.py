@@ -21,6 +21,7 @@ _COMMANDS: Final = MappingProxyType(
         "bench": "interpool._cli.bench",
         "doctor": "interpool._cli.doctor",
         "explain": "interpool._cli.explain",
+        "recommend": "interpool._cli.recommend",
     }
 )
 
@@ -55,6 +56,7 @@ Examples:
   interpool bench --quick
   interpool doctor --all
   interpool explain mymodule:train
+  interpool recommend mymodule:train --args 1000
   interpool bench --help
 
 \b
