@@ -199,6 +199,12 @@ def test_a_task_with_a_limit_is_diverted_with_it(pool: InterpreterPoolExecutor) 
     assert pool.statistics().tasks.retried == 0
 
 
+def test_a_worker_that_leaves_takes_no_task_along_that_was_diverted() -> None:
+    with InterpreterPoolExecutor(1, max_tasks_per_worker=1) as pool:
+        with pytest.warns(FallbackWarning):
+            assert pool.submit(mean, [4]).result(PATIENCE) == 4.0
+
+
 # --- An extension of our own ---------------------------------------------------------------------
 
 # What Python.h declares, as far as it takes: the headers are not everywhere.

@@ -95,6 +95,11 @@ class Hearing:
             if tasks.is_taken(task):
                 self._answer(number, channels.DIED, self._engine.broken or LOST, outcomes)
 
+    def _strand_one(self, number: int | None, failure: Failure, outcomes: Outcomes) -> None:
+        """End the task that a worker had last, unless it is answered, or has gone elsewhere."""
+        if number in self._engine.tasks.in_flight:
+            self._answer(number, channels.DIED, failure, outcomes)
+
     # --- workers ---------------------------------------------------------------------------------
 
     def _hear_begun(self, number: int, _: None, __: Outcomes) -> None:
@@ -125,7 +130,7 @@ class Hearing:
         """A worker's loop broke down, perhaps with a task; the next would, if it never began."""
         task, description = payload
         failure = Failure.from_frame(description)
-        self._answer(task, channels.DIED, failure, outcomes)
+        self._strand_one(task, failure, outcomes)
         if self._engine.staff.is_new(number):
             self._break(failure, outcomes)
 
@@ -134,7 +139,7 @@ class Hearing:
         if (worker := self._engine.staff.note_left(number)) is not None:
             worker.release()
             task = worker.board[channels.TASK]  # if it is not answered, it never will be
-            self._answer(task, channels.DIED, self._engine.broken or LOST, outcomes)
+            self._strand_one(task, self._engine.broken or LOST, outcomes)
 
     def _hear_gone(self, number: int, _: None, outcomes: Outcomes) -> None:
         """A worker is no more: it says nothing, and answers no ring and no task."""
