@@ -1,6 +1,7 @@
 """Which lane a task takes: what is refused goes to a process, and is known from then on."""
 
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import os
 import subprocess
 import sys
 import threading
@@ -203,6 +204,33 @@ def test_a_worker_that_leaves_takes_no_task_along_that_was_diverted() -> None:
     with InterpreterPoolExecutor(1, max_tasks_per_worker=1) as pool:
         with pytest.warns(FallbackWarning):
             assert pool.submit(mean, [4]).result(PATIENCE) == 4.0
+
+
+def read_one(path: str) -> bytes:
+    with open(path, "rb") as pipe:  # noqa: PTH123 - as a task would
+        return pipe.read(1)
+
+
+def test_the_time_of_a_diverted_task_begins_in_the_process(tmp_path: Path) -> None:
+    way_out = tmp_path / "fifo"
+    os.mkfifo(way_out)
+    is_over = threading.Event()  # the time that it had in the interpreter
+    with InterpreterPoolExecutor(1) as pool:
+        stopper = pool._engine.stopper
+        expire = stopper._expire
+
+        def expire_and_tell(number: int, task: int) -> None:
+            expire(number, task)
+            is_over.set()
+
+        stopper._expire = expire_and_tell  # type: ignore[method-assign]
+        busy = pool.options(lane="process").submit(read_one, str(way_out))
+        with pytest.warns(FallbackWarning):
+            future = pool.options(timeout=3).submit(mean, [4])
+            assert is_over.wait(PATIENCE)
+        way_out.write_bytes(b".")
+        assert busy.result(PATIENCE) == b"."
+        assert future.result(PATIENCE) == 4.0
 
 
 # --- An extension of our own ---------------------------------------------------------------------
