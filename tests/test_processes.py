@@ -173,6 +173,18 @@ def test_a_map_stops_at_what_fails(lane: Options) -> None:
         next(results)
 
 
+def test_a_map_that_is_given_up_is_gone(fifo: Fifo, way_out: Fifo) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        results = lane.map(arrive_and_wait, [fifo.path] * 500, [way_out.path] * 500)
+        fifo.wait()
+        way_out.open()
+        next(results)
+        fifo.wait()
+        results.close()  # type: ignore[attr-defined]  # it is a generator
+        way_out.open()
+
+
 def test_initializer_and_preload() -> None:
     def begin(value: int) -> None:
         import builtins

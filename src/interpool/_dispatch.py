@@ -352,6 +352,8 @@ class Dispatch:
         for task in withdrawn:
             task._item = None
         self.feed()  # there may be room now that no worker will speak of, having taken nothing
+        for lane in self.lanes.values():
+            lane.feed()  # it may be the rest of a map that was withdrawn: that is no longer due
         return withdrawn
 
     def withdraw_all(self, ending: Callable[[], BaseException]) -> list[Task]:
