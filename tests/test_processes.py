@@ -21,6 +21,7 @@ from interpool import (
     TaskTimeout,
     TransferError,
 )
+from interpool._lanes.processes import ProcessHost
 from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -438,6 +439,19 @@ def test_a_process_that_cannot_be_started_fails_its_task(
         pool.options(lane="process").submit(add, 1, 2).result(PATIENCE)
     monkeypatch.undo()
     assert pool.options(lane="process").submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_a_map_for_which_there_is_no_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with InterpreterPoolExecutor(1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(ProcessHost, "start", fail)
+            results = pool.options(lane="process").map(abs, range(500))
+        assert pool.options(lane="process").submit(abs, -1).result(PATIENCE) == 1
+    with pytest.raises(ProcessDied, match="can't start new thread"):  # not before it is shut down
+        next(results)
 
 
 def test_nothing_is_read_from_standard_input(lane: Options) -> None:

@@ -12,6 +12,7 @@ A lane's hosts are threads, each of which does one task at a time, in its own wa
 The engine's lock covers what the hosts share.
 """
 
+import functools
 import queue
 from abc import ABC, abstractmethod
 from collections import deque
@@ -21,7 +22,9 @@ from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._lanes.processes import Death
     from interpool._lots import Lot
+    from interpool._task import Raised
 
 
 class Host(ABC):
@@ -200,12 +203,17 @@ class Lane(ABC):
         """A host's thread is about to end."""
         self._hosts.discard(host)
 
-    def waiting_for_nobody(self) -> list[int]:
-        """Give away the tasks that wait if there is no host to serve them."""
+    def waiting_for_nobody(self, end: Death | Raised) -> list[int]:
+        """Give away the tasks that wait if there is no host to serve them, and end the maps."""
         if self._hosts:
             return []
         lost = [task._task for task in self._waiting]
+        lots = self._lots[:]
         self._waiting.clear()
+        self._lots.clear()
+        for lot in lots:
+            lot.is_in_backlog = False
+            lot.end(functools.partial(end.as_exception, lot.call.name))
         return lost
 
     def disown(self) -> None:

@@ -156,11 +156,12 @@ class ProcessHost(Host):
 
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
+        end = Death(0, 0, f"{error}")
         with self._engine.lock:
             self._lane.note_gone(self)
-            lost = self._lane.waiting_for_nobody()
+            lost = self._lane.waiting_for_nobody(end)
         for task in lost:
-            self._engine.report(task, channels.LOST, Death(0, 0, f"{error}"))
+            self._engine.report(task, channels.LOST, end)
 
     def strike(self) -> None:
         """Interrupt the task, when it has begun. The engine's lock is held."""
