@@ -233,6 +233,20 @@ def test_the_time_of_a_diverted_task_begins_in_the_process(tmp_path: Path) -> No
         assert future.result(PATIENCE) == 4.0
 
 
+def test_a_diverted_task_that_is_withdrawn_holds_up_nothing(tmp_path: Path) -> None:
+    way_out = tmp_path / "fifo"
+    os.mkfifo(way_out)
+    with InterpreterPoolExecutor(1) as pool:
+        busy = pool.options(lane="process").submit(read_one, str(way_out))
+        with pytest.warns(FallbackWarning):
+            future = pool.options(retries=1).submit(mean, [4])
+            while not pool.statistics().tasks.diverted:
+                pool.submit(add, 1, 2).result(PATIENCE)  # behind it
+        assert future.cancel()
+        way_out.write_bytes(b".")
+        busy.result(PATIENCE)
+
+
 # --- An extension of our own ---------------------------------------------------------------------
 
 # What Python.h declares, as far as it takes: the headers are not everywhere.

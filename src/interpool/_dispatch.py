@@ -179,6 +179,12 @@ class Dispatch:
         """Return a task that was sent and not answered."""
         return self.in_flight.get(number) or self.elsewhere.get(number)
 
+    def note_elsewhere(self, task: Task) -> None:
+        """Take note of a task that was sent to another lane."""
+        self.elsewhere[task._task] = task
+        if task._message is not None:
+            self._undecided.add(task)
+
     def divert(self, number: int, lane: Lane) -> None:
         """Send a task to a process that an interpreter has refused."""
         task = self.in_flight.pop(number)
@@ -320,6 +326,7 @@ class Dispatch:
         task._stage = stage
         if stage is Stage.WITHDRAWN:
             self.tally.cancelled += task._count
+            self._undecided.discard(task)
         if task._is_heard:
             task._is_heard = False
             self.heard -= 1

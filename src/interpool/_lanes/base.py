@@ -112,7 +112,7 @@ class Lane(ABC):
         """Take a task, whose item it has; the caller starts the hosts that are wanted (`hire`)."""
         task._lane = self
         task._stage = Stage.SENT
-        self._engine.tasks.elsewhere[task._task] = task
+        self._engine.tasks.note_elsewhere(task)
         self._waiting.append(task)
         self._tokens.put(task)
 
