@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from interpool import (
+    BrokenInterpreterPool,
     FallbackWarning,
     IncompatibleExtensionError,
     InterpreterPoolExecutor,
     _routing,
 )
-from support import PATIENCE, add, identity, interpreter, run_program
+from support import PATIENCE, Gate, add, identity, interpreter, run_program
 
 # Not imported at the head: a worker that imports this module would be refused for that alone.
 pytestmark = pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not installed")
@@ -245,6 +246,34 @@ def test_a_diverted_task_that_is_withdrawn_holds_up_nothing(tmp_path: Path) -> N
         assert future.cancel()
         way_out.write_bytes(b".")
         busy.result(PATIENCE)
+
+
+def test_a_pool_that_broke_meanwhile_diverts_nothing(
+    arrivals: Gate, gate: Gate, tmp_path: Path
+) -> None:
+    def first_only(flag: str) -> None:
+        import os
+
+        os.mkdir(flag)
+
+    def mean_of_one(entry: int, fd: int) -> float:
+        import os
+
+        os.write(entry, b".")
+        os.read(fd, 1)
+        import numpy as np
+
+        return float(np.mean([1]))
+
+    flag = str(tmp_path / "flag")
+    with InterpreterPoolExecutor(2, initializer=first_only, initargs=(flag,)) as pool:
+        future = pool.submit(mean_of_one, arrivals.entry, gate.exit)
+        arrivals.wait()
+        with pytest.raises(BrokenInterpreterPool):
+            pool.submit(add, 1, 2).result(PATIENCE)
+        gate.open()
+        with pytest.raises(IncompatibleExtensionError):
+            future.result(PATIENCE)
 
 
 # --- An extension of our own ---------------------------------------------------------------------

@@ -667,6 +667,8 @@ class Engine:
 
     def may_fall_back(self, task: Task) -> bool:
         """Whether a task that was refused in an interpreter may run in a process."""
+        if self.broken is not None:
+            return False  # nobody would be hired for it
         return self.falls_back and task._stop is None and task._terms.lane == "auto"
 
     def fall_back(self, number: int, refused: tuple[str, ...]) -> str | None:
