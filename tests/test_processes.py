@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -259,6 +260,41 @@ def test_what_does_not_stop_is_killed(lane: Options, fifo: Fifo) -> None:
     with pytest.raises(TaskInterrupted, match="its process was killed"):
         future.result(PATIENCE)
     assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_what_is_killed_while_its_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_starting, is_killed = threading.Event(), threading.Event()
+    real = subprocess.Popen
+
+    class Late(real):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            is_starting.set()
+            assert is_killed.wait(PATIENCE)
+            super().__init__(*args, **kwargs)
+
+    kill = ProcessHost.kill
+
+    def kill_and_tell(self: ProcessHost) -> None:
+        kill(self)
+        is_killed.set()
+
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    monkeypatch.setattr(ProcessHost, "kill", kill_and_tell)
+    with InterpreterPoolExecutor(1, initializer=block_interrupts) as pool:
+        future = pool.options(lane="process").submit(spin)
+        assert is_starting.wait(PATIENCE)
+        future.interrupt(grace=0)
+        with pytest.raises(TaskInterrupted, match="its process was killed"):
+            future.result(PATIENCE)
+
+
+def block_interrupts() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def spin() -> None:
+    while True:
+        pass
 
 
 def test_timeout(lane: Options, fifo: Fifo) -> None:

@@ -133,6 +133,7 @@ class ProcessHost(Host):
         self._unread = bytearray()
         self._has_begun = False  # the task, as far as we have heard
         self._is_struck = False  # as soon as it has
+        self._is_killed = False  # as soon as there is a process
         self._state = threading.Lock()  # of the process: nobody signals one that has been reaped
         self._thread = _threads.make(self._run, self._name)
 
@@ -170,7 +171,8 @@ class ProcessHost(Host):
             self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End the process."""
+        """End the process, or the one that is being started."""
+        self._is_killed = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -256,7 +258,7 @@ class ProcessHost(Host):
         """The task is answered, or about to be."""
         with self._engine.lock:
             self.task = None
-            self._has_begun = self._is_struck = False
+            self._has_begun = self._is_struck = self._is_killed = False
 
     def _frame(self) -> tuple[int, int, Any] | None:
         data = self._unread
@@ -319,6 +321,8 @@ class ProcessHost(Host):
             os.close(results)
         with self._state:
             self._process = started
+        if self._is_killed:  # set before whoever kills looks whether there is a process
+            self._signal(signal.SIGKILL)
         self._socket, self._receiver = ours, process.Receiver(ours)
         if hasattr(os, "pidfd_open"):
             ended, poll = os.pidfd_open(started.pid), select.poll()
