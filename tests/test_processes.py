@@ -138,6 +138,25 @@ def test_large_and_small_come_and_go(lane: Options, make: Any, size: int) -> Non
     assert lane.submit(len, value).result(PATIENCE) == len(value)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
+def test_a_result_for_which_there_is_no_memory(lane: Options, error: Exception) -> None:
+    def task() -> Any:
+        import os
+
+        create = os.memfd_create
+
+        def fail(*_: object) -> int:
+            os.memfd_create = create
+            raise error
+
+        os.memfd_create = fail
+        return bytearray(1_000_000)
+
+    with pytest.raises(TransferError, match="Cannot send the result of .*task"):
+        lane.submit(task).result(PATIENCE)
+    assert lane.submit(bytearray, 1_000_000).result(PATIENCE) == bytearray(1_000_000)
+
+
 def test_its_errors_are_the_same(lane: Options) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         lane.submit(divide, 1, 0).result(PATIENCE)
@@ -427,6 +446,27 @@ def test_a_child_of_a_dead_process_does_not_hide_its_end(lane: Options) -> None:
 
     with pytest.raises(ProcessDied):
         lane.submit(fork_and_die).result(PATIENCE)
+
+
+def test_a_child_does_not_hide_its_end_in_the_midst_of_a_result(
+    lane: Options, way_out: Fifo
+) -> None:
+    def task(way_out: str) -> bytearray:
+        parent = os.getpid()
+        if os.fork() == 0:  # it has the socket, too
+            with open(way_out, "rb") as pipe:  # noqa: PTH123
+                pipe.read(1)
+            os._exit(0)
+
+        def die(*_: object) -> None:
+            os.kill(parent, signal.SIGKILL)
+
+        sys.modules["_interpool_process"]._send = die  # type: ignore[attr-defined]
+        return bytearray(1_000_000)
+
+    with pytest.raises(ProcessDied, match="SIGKILL"):
+        lane.submit(task, way_out.path).result(PATIENCE)
+    way_out.open()
 
 
 def test_no_process_is_left_by_a_main_process_that_is_killed() -> None:

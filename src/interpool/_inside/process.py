@@ -21,7 +21,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from interpool._inside import channels, gate, outcomes, surroundings
@@ -51,20 +51,30 @@ def send_parts(sock: socket.socket, parts: Sequence[Part]) -> None:
     Raises:
         OSError: if nobody reads, or the system has no memory to share.
     """
+    _send(sock, *_pack(parts))
+
+
+def _pack(parts: Sequence[Part]) -> tuple[bytes, int]:
+    """Return what goes into the stream, and the descriptor that goes along, -1 for none."""
     raw = [it.encode("utf-8", "surrogatepass") if isinstance(it, str) else it for it in parts]
     texts = [isinstance(it, str) for it in parts]
     sizes = [len(it) for it in raw]
-    if sum(sizes) < SHARED:
-        header = marshal.dumps((sizes, texts, False))
-        frame = len(header).to_bytes(_LENGTH, "little") + header
-        sock.sendall(b"".join((frame, *raw)))
-        return
-    header = marshal.dumps((sizes, texts, True))
+    is_shared = sum(sizes) >= SHARED
+    header = marshal.dumps((sizes, texts, is_shared))
     frame = len(header).to_bytes(_LENGTH, "little") + header
-    memory = _share(raw)
+    if is_shared:
+        return frame, _share(raw)
+    return b"".join((frame, *raw)), -1
+
+
+def _send(sock: socket.socket, data: bytes, memory: int) -> None:
+    """Send what was packed."""
+    if memory == -1:
+        sock.sendall(data)
+        return
     try:
-        sent = socket.send_fds(sock, [frame], [memory])
-        sock.sendall(frame[sent:])
+        sent = socket.send_fds(sock, [data], [memory])
+        sock.sendall(data[sent:])
     finally:
         os.close(memory)
 
@@ -72,8 +82,10 @@ def send_parts(sock: socket.socket, parts: Sequence[Part]) -> None:
 class Receiver:
     """The reading end of a socket by which messages come."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, wait: Callable[[int], bool] | None = None) -> None:
+        """Args: the socket, and what waits until it can be read, or says that it never will."""
         self._socket = sock
+        self._wait = wait
         self._data = bytearray()
         self._descriptors: list[int] = []
 
@@ -100,6 +112,8 @@ class Receiver:
 
     def _take(self, size: int) -> bytes | None:
         while len(self._data) < size:
+            if self._wait is not None and not self._wait(self._socket.fileno()):
+                return None
             try:
                 data, descriptors, _, _ = socket.recv_fds(self._socket, _READ, 1)
             except ConnectionResetError:
@@ -174,9 +188,11 @@ class Process:
         else:
             parts = [marshal.dumps(payload)]
         notice = marshal.dumps((subject, channels.SHARED, kind))
-        # The notice first, for main reads the socket when it has come, and this may wait for that.
+        # Nothing fails any more when the notice has gone, for main waits for what it announces; and
+        # that goes behind it, for main reads the socket when it has come.
+        packed = _pack(parts)
         channels.write(self.results, channels.with_length(notice))
-        send_parts(self.socket, parts)
+        _send(self.socket, *packed)
 
     def strike(self, _signal: int, frame: Any) -> None:
         """Interrupt the current task, or keep it from beginning. The handler of SIGINT."""
@@ -209,7 +225,7 @@ class Process:
             surroundings.flush()
             try:
                 self.send(task, kind, payload)
-            except (ValueError, MemoryError) as error:
+            except (ValueError, MemoryError, OSError) as error:  # too many descriptors open, say
                 self.send(task, channels.FAILED, outcomes.describe(error, "result"))
             del payload
 

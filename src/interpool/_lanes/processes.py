@@ -128,8 +128,7 @@ class ProcessHost(Host):
         self._socket: socket.socket | None = None
         self._receiver: process.Receiver | None = None
         self._results = -1
-        # Of a process: what becomes readable when it has ended, and what waits for that.
-        self._ended: tuple[int, select.poll] | None = None
+        self._ended = -1  # of a process: what becomes readable when it has ended
         self._unread = bytearray()
         self._has_begun = False  # the task, as far as we have heard
         self._is_struck = False  # as soon as it has
@@ -269,20 +268,23 @@ class ProcessHost(Host):
                 frame: tuple[int, int, Any] = marshal.loads(data[channels.HEADER : end])
                 del data[:end]
                 return frame
-            new = os.read(self._results, _READ) if self._is_heard() else b""
+            new = os.read(self._results, _READ) if self._wait_for(self._results) else b""
             if not new:
                 return None
             data += new
 
-    def _is_heard(self) -> bool:
+    def _wait_for(self, fd: int) -> bool:
         """Wait for the process to say something; return whether it has, and has not ended.
 
-        The end of the pipe does not tell: a child of the process may have it open.
+        The end of the pipe, or of the socket, does not tell: a child of the process may have it
+        open.
         """
-        if self._ended is None:
+        if self._ended == -1:
             return True
-        ready = [fd for fd, _ in self._ended[1].poll()]
-        return self._results in ready
+        poll = select.poll()
+        poll.register(self._ended, select.POLLIN)
+        poll.register(fd, select.POLLIN)
+        return fd in [ready for ready, _ in poll.poll()]
 
     def _shared(self, kind: int) -> Any:
         parts = None if self._receiver is None else self._receiver.receive()
@@ -323,12 +325,10 @@ class ProcessHost(Host):
             self._process = started
         if self._is_killed:  # set before whoever kills looks whether there is a process
             self._signal(signal.SIGKILL)
-        self._socket, self._receiver = ours, process.Receiver(ours)
+        self._socket = ours
+        self._receiver = process.Receiver(ours, self._wait_for)
         if hasattr(os, "pidfd_open"):
-            ended, poll = os.pidfd_open(started.pid), select.poll()
-            poll.register(ended, select.POLLIN)
-            poll.register(self._results, select.POLLIN)
-            self._ended = ended, poll
+            self._ended = os.pidfd_open(started.pid)
         self._unread.clear()
         self._lane.started += 1
         ours.sendall(modules)
@@ -353,9 +353,9 @@ class ProcessHost(Host):
             status = ended.wait()
             self._process = None
         os.close(self._results)
-        if self._ended is not None:
-            os.close(self._ended[0])
-        self._socket = self._receiver = self._ended = None
+        if self._ended != -1:
+            os.close(self._ended)
+        self._socket, self._receiver, self._ended = None, None, -1
         return ended.pid, status
 
 
