@@ -1,5 +1,6 @@
 """The process lane: the same futures, errors, limits; processes that die; what is left of them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -483,6 +484,33 @@ os.kill(os.getpid(), signal.SIGKILL)
         psutil.Process(int(done.stdout)).wait(PATIENCE)
     except psutil.NoSuchProcess:
         return
+
+
+def test_a_forked_child_keeps_no_process(way_out: Fifo) -> None:
+    """It has the sockets, too: of main that is killed, and of a pool that is shut down."""
+    source = """
+import os, signal, sys, time, warnings
+from interpool import InterpreterPoolExecutor
+warnings.simplefilter("ignore")
+pool, other = InterpreterPoolExecutor(1), InterpreterPoolExecutor(1)
+print(other.options(lane="process").submit(os.getpid).result())
+print(pool.options(lane="process").submit(os.getpid).result(), flush=True)
+if os.fork() == 0:
+    os.close(1), os.close(2)
+    open(sys.argv[1], "rb").read(1)
+    os._exit(0)
+begin = time.monotonic()
+other.shutdown()
+print(time.monotonic() - begin, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = run_program(source, way_out.path)
+    *pids, seconds = done.stdout.split()
+    assert float(seconds) < 4  # it need not be killed, which would take 5 s
+    for it in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int(it)).wait(PATIENCE)
+    way_out.open()
 
 
 def test_ctrl_c_ends_a_program_with_tasks_in_processes() -> None:

@@ -423,3 +423,6 @@ class Dispatch:
         self._undecided.clear()
         self.in_flight.clear()
         self.elsewhere.clear()
+        for lane in self.lanes.values():
+            lane.disown()
+        self.lanes.clear()

@@ -56,6 +56,9 @@ class Host(ABC):
             RuntimeError: if the system gives no thread.
         """
 
+    def disown(self) -> None:
+        """Close what is open: in a forked child it is somebody else's."""
+
     @abstractmethod
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
@@ -218,6 +221,8 @@ class Lane(ABC):
 
     def disown(self) -> None:
         """Forget all of it: in a forked child it is somebody else's."""
+        for host in self._hosts:
+            host.disown()
         self._waiting.clear()
         self._lots.clear()
         self._hosts.clear()

@@ -14,6 +14,7 @@ It is not `concurrent.futures.ProcessPoolExecutor`: that runs a program's main m
 process, and is broken as a whole by one that dies, of which it does not tell the status.
 """
 
+import contextlib
 import logging
 import marshal
 import os
@@ -344,6 +345,8 @@ class ProcessHost(Host):
             return 0, 0
         ended = self._process
         if self._socket is not None:
+            with contextlib.suppress(OSError):  # it has ended
+                self._socket.shutdown(socket.SHUT_RDWR)  # whoever else has it open: a forked child
             self._socket.close()
         try:
             ended.wait(_PATIENCE)
@@ -352,11 +355,21 @@ class ProcessHost(Host):
         with self._state:
             status = ended.wait()
             self._process = None
-        os.close(self._results)
-        if self._ended != -1:
-            os.close(self._ended)
-        self._socket, self._receiver, self._ended = None, None, -1
+        self.disown()
+        self._receiver = None
         return ended.pid, status
+
+    def disown(self) -> None:
+        """Close what is open of the process."""
+        # Forgotten first: a fork may come in between.
+        descriptors = self._results, self._ended
+        self._results = self._ended = -1
+        for descriptor in descriptors:
+            if descriptor != -1:
+                os.close(descriptor)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 class _Unstarted(Exception):  # noqa: N818 - it is no error
