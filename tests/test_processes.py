@@ -470,20 +470,30 @@ def test_a_child_does_not_hide_its_end_in_the_midst_of_a_result(
     way_out.open()
 
 
-def test_no_process_is_left_by_a_main_process_that_is_killed() -> None:
-    source = """
-import os, signal
+@pytest.mark.parametrize("call", ["os.getpid).result()", "arrive_and_spin, path)"])
+def test_no_process_is_left_by_a_main_process_that_is_killed(call: str, fifo: Fifo) -> None:
+    source = f"""
+import os, signal, sys
 from interpool import InterpreterPoolExecutor
+path = sys.argv[1]
+
+def arrive_and_spin(path):
+    with open(path, "wb") as pipe:
+        pipe.write(b".")
+    while True:
+        pass
+
 pool = InterpreterPoolExecutor(1)
 print(pool.options(lane="process").submit(os.getpid).result(), flush=True)
+pool.options(lane="process").submit({call}
+if "spin" in {call!r}:
+    open(path, "rb").read(1)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = run_program(source)
+    done = run_program(source, fifo.path)
     assert done.returncode == -signal.SIGKILL
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(done.stdout)).wait(PATIENCE)
-    except psutil.NoSuchProcess:
-        return
 
 
 def test_a_forked_child_keeps_no_process(way_out: Fifo) -> None:

@@ -9,7 +9,8 @@ task gets there and how it is struck:
 * It is struck by SIGINT. The handler runs in the task's own thread, so the gate needs no more than
   to be looked at.
 
-It ends when its socket is closed: with main, whatever became of that.
+It ends when its socket is closed. With main, whatever became of that, it ends at once, be it in the
+midst of a task: on Linux, elsewhere when the task has ended.
 """
 
 import marshal
@@ -38,6 +39,7 @@ __name__ = "_interpool_process"
 SHARED = 1 << 17
 _READ = 1 << 16
 _LENGTH = 4
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 type Part = bytes | str
 
@@ -237,6 +239,19 @@ def _is_large(kind: int, payload: Any) -> bool:
     return type(payload) in outcomes.APART_TYPES and len(payload) > channels.ATOMIC_WRITE
 
 
+def _end_with(main: int) -> None:
+    """Have this process killed when the thread ends that has started it."""
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes
+    except ImportError:
+        return
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != main:  # it has ended before
+        sys.exit()
+
+
 def run(fd: int, results: int) -> None:
     """Be a worker process, from its first message, which says how, to its last.
 
@@ -250,7 +265,8 @@ def run(fd: int, results: int) -> None:
     receiver = Receiver(sock)
     if (first := receiver.receive()) is None:
         return
-    number, name, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    main, number, name, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    _end_with(main)
     process = Process(number, sock, results)
     process.receiver = receiver
     signal.signal(signal.SIGINT, process.strike)

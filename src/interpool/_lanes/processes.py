@@ -334,7 +334,7 @@ class ProcessHost(Host):
         self._lane.started += 1
         ours.sendall(modules)
         first: Any = (
-            *(self._number, self._name, settings.environment, settings.preload),
+            *(os.getpid(), self._number, self._name, settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
         )
         process.send_parts(ours, [marshal.dumps(first)])
