@@ -317,6 +317,42 @@ def spin() -> None:
         pass
 
 
+def test_a_strike_does_not_wait_for_the_next_task(fifo: Fifo, way_out: Fifo) -> None:
+    def block(path: str, way_out: str) -> None:
+        block_interrupts()
+        arrive_and_wait(path, way_out)
+
+    def unblock() -> int:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return 1
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        future = lane.submit(block, fifo.path, way_out.path)
+        fifo.wait()
+        future.interrupt(grace=PATIENCE)
+        following = lane.submit(unblock)
+        way_out.open()
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert following.result(PATIENCE) == 1
+
+
+def test_a_task_can_be_struck_whatever_the_last_one_did(lane: Options, fifo: Fifo) -> None:
+    def ignore(mask: bool) -> None:
+        if mask:
+            block_interrupts()
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    for mask in (False, True):
+        lane.submit(ignore, mask).result(PATIENCE)
+        future = lane.submit(arrive_and_spin, fifo.path)
+        fifo.wait()
+        future.interrupt(grace=PATIENCE)
+        with pytest.raises(TaskInterrupted):
+            future.result(PATIENCE / 2)
+
+
 def test_timeout(lane: Options, fifo: Fifo) -> None:
     import time
 

@@ -196,6 +196,13 @@ class Process:
         channels.write(self.results, channels.with_length(notice))
         _send(self.socket, *packed)
 
+    def listen(self) -> None:
+        """Be struck by SIGINT, whatever the initializer or the last task has done with it."""
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if signal.getsignal(signal.SIGINT) != self.strike:
+            signal.signal(signal.SIGINT, self.strike)
+
     def strike(self, _signal: int, frame: Any) -> None:
         """Interrupt the current task, or keep it from beginning. The handler of SIGINT."""
         task = self.current
@@ -217,6 +224,7 @@ class Process:
         while (parts := self.receiver.receive()) is not None:
             head, *large = parts
             task, _, environment, *asked = marshal.loads(head)  # type: ignore[arg-type]
+            self.listen()  # before there is a task: a strike that was meant for the last one lands
             self.current = task
             del parts, head
             surroundings.adopt(environment)
