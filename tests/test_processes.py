@@ -178,6 +178,28 @@ def test_what_it_prints_comes_here(lane: Options, capsys: pytest.CaptureFixture[
     assert tuple(capsys.readouterr()) == ("a line\n", "another\n")
 
 
+def test_what_one_has_half_said_is_not_the_next_one_s(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def die_in_the_midst() -> None:
+        channels = sys.modules["_interpool_channels"]
+        write = channels.write
+
+        def write_once(fd: int, data: bytes) -> None:
+            write(fd, data)
+            channels.write = os._exit
+
+        channels.write = write_once  # type: ignore[attr-defined]
+        print("x" * 20_000)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        with pytest.raises(ProcessDied):
+            lane.submit(die_in_the_midst).result(PATIENCE)
+        lane.submit(print, "hello").result(PATIENCE)
+    assert capsys.readouterr().out == "hello\n"
+
+
 def test_maps(lane: Options) -> None:
     assert list(lane.map(add, range(1_000), range(1_000))) == [*range(0, 2_000, 2)]
     assert sorted(lane.map_unordered(identity, range(100))) == [*range(100)]
@@ -248,6 +270,21 @@ def test_a_program_that_is_not_guarded_runs_once() -> None:
         "print(pool.options(lane='process').submit(lambda: 6 * 7).result())\n"
     )
     assert (done.stdout, done.stderr, done.returncode) == ("here\n42\n", "", 0)
+
+
+def test_it_starts_with_modules_of_python_whatever_lies_about(tmp_path: Any) -> None:
+    (tmp_path / "socket.py").write_text("raise RuntimeError('not this one')")
+    (tmp_path / "program").mkdir()
+    program = tmp_path / "program" / "program.py"
+    program.write_text("""
+from interpool import InterpreterPoolExecutor
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.options(lane="process").submit(pow, 2, 3).result())
+""")
+    done = subprocess.run(
+        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("8\n", "")
 
 
 def test_counts_and_lanes(pool: InterpreterPoolExecutor, lane: Options) -> None:

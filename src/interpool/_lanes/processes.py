@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # Runs in a new process; what follows is in its arguments.
 _BOOT: Final = """\
 import marshal, os, sys
+sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
 sock, results, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
@@ -331,6 +332,8 @@ class ProcessHost(Host):
         if hasattr(os, "pidfd_open"):
             self._ended = os.pidfd_open(started.pid)
         self._unread.clear()
+        # What the last one has not said to its end is of no use, and this one counts anew.
+        self._engine.report(self._number, channels.SAID)
         self._lane.started += 1
         ours.sendall(modules)
         first: Any = (
