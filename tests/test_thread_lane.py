@@ -1,11 +1,14 @@
 """The thread lane: nothing is copied, what waits is interrupted, the rest is as everywhere."""
 
 import asyncio
+import contextlib
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import gc
 import os
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
@@ -58,6 +61,38 @@ def test_an_exception_is_the_task_s_own(lane: Options) -> None:
     assert isinstance(error, ZeroDivisionError)
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_frame.f_code.co_name == "divide"
+
+
+class Held:
+    """What can be referred to weakly."""
+
+
+def test_nothing_is_kept_alive(lane: Options) -> None:
+    seen: list[weakref.ref[Held]] = []
+
+    def fail(held: Held) -> None:
+        local = Held()
+        seen.extend([weakref.ref(local), weakref.ref(held)])
+        raise LookupError
+
+    gc.disable()
+    try:
+        held = Held()
+        seen.append(weakref.ref(held))
+        future: Any = lane.submit(type, held)
+        del held
+        future.result(PATIENCE)
+        assert seen[0]() is None  # though the future is there
+        future = lane.submit(Held)
+        seen.append(weakref.ref(future.result(PATIENCE)))
+        future = lane.submit(fail, Held())
+        with contextlib.suppress(LookupError):
+            future.result(PATIENCE)
+        del future
+        lane.submit(type, 1).result(PATIENCE)  # the thread does something else
+        assert [ref() for ref in seen] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_a_coroutine_is_run(lane: Options) -> None:

@@ -314,6 +314,7 @@ class Dispatch:
         if task._message is None or (kind in _VALUES and task._stop is None):
             self.tally.note(task, kind, payload)
             self._undecided.discard(task)
+            task._work = None
         if isinstance(task, Piece):
             lot = task.lot
             lot.account(task, kind, payload)

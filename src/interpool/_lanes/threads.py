@@ -70,6 +70,9 @@ class ThreadHost(Host):
         """
         self._thread.start()
 
+    def disown(self) -> None:
+        """Nothing is open."""
+
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
         end = Raised(error)
@@ -152,7 +155,8 @@ class ThreadHost(Host):
             try:
                 return channels.LOST, Raised(failure)
             finally:
-                del failure
+                # Its frames refer to this one, which must not refer to the future that holds it.
+                del failure, task, function, args, kwargs
         return channels.VALUE_PLAIN, value
 
 
