@@ -150,10 +150,10 @@ def test_a_result_for_which_there_is_no_memory(lane: Options, error: Exception) 
             os.memfd_create = create
             raise error
 
-        os.memfd_create = fail
+        os.memfd_create = fail  # type: ignore[assignment]
         return bytearray(1_000_000)
 
-    with pytest.raises(TransferError, match="Cannot send the result of .*task"):
+    with pytest.raises(TransferError, match=r"Cannot send the result of .*task"):
         lane.submit(task).result(PATIENCE)
     assert lane.submit(bytearray, 1_000_000).result(PATIENCE) == bytearray(1_000_000)
 
@@ -182,14 +182,14 @@ def test_what_one_has_half_said_is_not_the_next_one_s(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def die_in_the_midst() -> None:
-        channels = sys.modules["_interpool_channels"]
+        channels: Any = sys.modules["_interpool_channels"]
         write = channels.write
 
         def write_once(fd: int, data: bytes) -> None:
             write(fd, data)
             channels.write = os._exit
 
-        channels.write = write_once  # type: ignore[attr-defined]
+        channels.write = write_once
         print("x" * 20_000)
 
     with InterpreterPoolExecutor(1) as pool:

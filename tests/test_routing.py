@@ -17,6 +17,7 @@ import pytest
 from interpool import (
     BrokenInterpreterPool,
     FallbackWarning,
+    Future,
     IncompatibleExtensionError,
     InterpreterPoolExecutor,
     _routing,
@@ -202,9 +203,8 @@ def test_a_task_with_a_limit_is_diverted_with_it(pool: InterpreterPoolExecutor) 
 
 
 def test_a_worker_that_leaves_takes_no_task_along_that_was_diverted() -> None:
-    with InterpreterPoolExecutor(1, max_tasks_per_worker=1) as pool:
-        with pytest.warns(FallbackWarning):
-            assert pool.submit(mean, [4]).result(PATIENCE) == 4.0
+    with InterpreterPoolExecutor(1, max_tasks_per_worker=1) as pool, pytest.warns(FallbackWarning):
+        assert pool.submit(mean, [4]).result(PATIENCE) == 4.0
 
 
 def read_one(path: str) -> bytes:
@@ -226,12 +226,19 @@ def test_the_time_of_a_diverted_task_begins_in_the_process(tmp_path: Path) -> No
 
         stopper._expire = expire_and_tell  # type: ignore[method-assign]
         busy = pool.options(lane="process").submit(read_one, str(way_out))
+        future = pool.options(timeout=3).submit(mean, [4])
         with pytest.warns(FallbackWarning):
-            future = pool.options(timeout=3).submit(mean, [4])
             assert is_over.wait(PATIENCE)
         way_out.write_bytes(b".")
         assert busy.result(PATIENCE) == b"."
         assert future.result(PATIENCE) == 4.0
+
+
+def _diverted(pool: InterpreterPoolExecutor) -> Future[float]:
+    future = pool.options(retries=1).submit(mean, [4])
+    while not pool.statistics().tasks.diverted:
+        pool.submit(add, 1, 2).result(PATIENCE)  # behind it
+    return future
 
 
 def test_a_diverted_task_that_is_withdrawn_holds_up_nothing(tmp_path: Path) -> None:
@@ -240,9 +247,7 @@ def test_a_diverted_task_that_is_withdrawn_holds_up_nothing(tmp_path: Path) -> N
     with InterpreterPoolExecutor(1) as pool:
         busy = pool.options(lane="process").submit(read_one, str(way_out))
         with pytest.warns(FallbackWarning):
-            future = pool.options(retries=1).submit(mean, [4])
-            while not pool.statistics().tasks.diverted:
-                pool.submit(add, 1, 2).result(PATIENCE)  # behind it
+            future = _diverted(pool)
         assert future.cancel()
         way_out.write_bytes(b".")
         busy.result(PATIENCE)
@@ -252,9 +257,9 @@ def test_a_pool_that_broke_meanwhile_diverts_nothing(
     arrivals: Gate, gate: Gate, tmp_path: Path
 ) -> None:
     def first_only(flag: str) -> None:
-        import os
+        from pathlib import Path
 
-        os.mkdir(flag)
+        Path(flag).mkdir()
 
     def mean_of_one(entry: int, fd: int) -> float:
         import os

@@ -56,6 +56,7 @@ class Host(ABC):
             RuntimeError: if the system gives no thread.
         """
 
+    @abstractmethod
     def disown(self) -> None:
         """Close what is open: in a forked child it is somebody else's."""
 
