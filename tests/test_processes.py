@@ -628,6 +628,33 @@ def test_a_process_that_cannot_be_started_fails_its_task(
     assert pool.options(lane="process").submit(add, 1, 2).result(PATIENCE) == 3
 
 
+def test_where_there_are_means_for_one_process_it_does_all(
+    monkeypatch: pytest.MonkeyPatch, fifo: Fifo, way_out: Fifo, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = subprocess.Popen
+    started: list[int] = []
+
+    class First(real):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            if started:
+                raise OSError(24, "Too many open files")
+            started.append(1)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(subprocess, "Popen", First)
+    with InterpreterPoolExecutor(3) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(arrive_and_wait, fifo.path, way_out.path)
+        fifo.wait()
+        others = [lane.submit(pid) for _ in range(5)]
+        while pool.statistics().workers.processes + len(caplog.records) < 2:
+            lane.submit(pid).cancel()
+        way_out.open()
+        assert {it.result(PATIENCE) for it in (first, *others)} == {first.result()}
+        assert pool.statistics().workers.processes == 1
+    assert "so there will be fewer: [Errno 24] Too many open files" in caplog.text
+
+
 def test_a_map_for_which_there_is_no_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("can't start new thread")

@@ -228,6 +228,22 @@ class Lane(ABC):
         self._lots.clear()
         self._hosts.clear()
 
+    def give_back(self, host: Host, task: Task) -> bool:
+        """Have others do a task that a host has no means for; return whether there are some.
+
+        There will be no more hosts than those from now on. The host is to leave.
+        """
+        with self._engine.lock:
+            self._hosts.discard(host)
+            if not self._hosts or task._stop is not None:
+                self._hosts.add(host)
+                return False
+            self._most = len(self._hosts)
+            host.task = None
+            self._waiting.appendleft(task)
+            self._tokens.put(task)
+            return True
+
     def _host_of(self, task: int) -> Host | None:
         for host in self._hosts:
             if host.task is not None and host.task._task == task:

@@ -132,6 +132,7 @@ class ProcessHost(Host):
         self._results = -1
         self._ended = -1  # of a process: what becomes readable when it has ended
         self._unread = bytearray()
+        self._is_complete = False  # the process: started, and all there that it takes
         self._has_begun = False  # the task, as far as we have heard
         self._is_struck = False  # as soon as it has
         self._is_killed = False  # as soon as there is a process
@@ -188,6 +189,9 @@ class ProcessHost(Host):
             while (task := self._lane.take(self)) is not None:
                 self._serve(task)
                 del task
+        except _NoMeans as error:  # the others go on
+            message = "A worker process could not be started, so there will be fewer: %s"
+            report(logging.CRITICAL, message, error.__cause__)
         except BaseException as error:  # ours, or the system's: no future waits for this thread
             report(logging.CRITICAL, "the host of a worker process failed", error=error)
             if self.task is not None:
@@ -219,7 +223,10 @@ class ProcessHost(Host):
             except BrokenPipeError, ConnectionResetError:  # it has ended
                 pass
             except OSError as error:
+                is_new = not self._is_complete
                 self._end()
+                if is_new and self._lane.give_back(self, task):
+                    raise _NoMeans from error
                 death = Death(0, 0, f"{error.strerror or error}")
                 break
             pid, status = self._end()
@@ -341,9 +348,11 @@ class ProcessHost(Host):
             settings.initializer and settings.initializer[0],
         )
         process.send_parts(ours, [marshal.dumps(first)])
+        self._is_complete = True
 
     def _end(self) -> tuple[int, int]:
         """Let the process end, or kill it; return its identifier and its status."""
+        self._is_complete = False
         if self._process is None:
             return 0, 0
         ended = self._process
@@ -373,6 +382,10 @@ class ProcessHost(Host):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class _NoMeans(Exception):  # noqa: N818 - it is no error, but what `__cause__` says
+    """The system has given no process."""
 
 
 class _Unstarted(Exception):  # noqa: N818 - it is no error
