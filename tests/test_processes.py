@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from typing import Any
@@ -198,6 +199,40 @@ def test_what_one_has_half_said_is_not_the_next_one_s(
             lane.submit(die_in_the_midst).result(PATIENCE)
         lane.submit(print, "hello").result(PATIENCE)
     assert capsys.readouterr().out == "hello\n"
+
+
+def test_what_it_says_at_its_end_comes_here(capsys: pytest.CaptureFixture[str]) -> None:
+    def say_later() -> None:
+        import atexit
+        import threading
+
+        main = threading.main_thread()
+
+        def say() -> None:
+            main.join()
+            print("a thread")
+
+        threading.Thread(target=say).start()
+        atexit.register(print, "at exit")
+
+    with InterpreterPoolExecutor(1) as pool:
+        pool.options(lane="process").submit(say_later).result(PATIENCE)
+    assert capsys.readouterr().out == "a thread\nat exit\n"
+
+
+def test_terminating_waits_for_no_thread_that_a_task_has_left(fifo: Fifo, way_out: Fifo) -> None:
+    def leave_a_thread(path: str, way_out: str) -> None:
+        import threading
+
+        threading.Thread(target=arrive_and_wait, args=(path, way_out)).start()
+
+    pool = InterpreterPoolExecutor(1)
+    pool.options(lane="process").submit(leave_a_thread, fifo.path, way_out.path).result(PATIENCE)
+    fifo.wait()
+    begin = time.monotonic()
+    pool.terminate_workers()
+    pool.shutdown()
+    assert time.monotonic() - begin < 4  # the patience with a pool that is shut down is 5 s
 
 
 def test_maps(lane: Options) -> None:

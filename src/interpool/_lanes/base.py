@@ -200,8 +200,7 @@ class Lane(ABC):
     def kill_all(self) -> None:
         """Put up with all that do not stop."""
         for host in self._hosts:
-            if host.task is not None:
-                host.kill()
+            host.kill()  # without a task, too: its process may wait for a thread that one has left
 
     def note_gone(self, host: Host) -> None:
         """A host's thread is about to end."""

@@ -24,6 +24,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -268,7 +269,15 @@ class ProcessHost(Host):
             self.task = None
             self._has_begun = self._is_struck = self._is_killed = False
 
-    def _frame(self) -> tuple[int, int, Any] | None:
+    def _hear_out(self, patience: float) -> None:
+        """Pass on what a process says on its way out: threads that tasks have left, `atexit`."""
+        until = time.monotonic() + patience
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):  # half a frame
+            while (frame := self._frame(until)) is not None:
+                if frame[1] == channels.SAID:
+                    self._engine.report(*frame)
+
+    def _frame(self, until: float | None = None) -> tuple[int, int, Any] | None:
         data = self._unread
         while True:
             size = int.from_bytes(data[: channels.HEADER], "little")
@@ -277,23 +286,25 @@ class ProcessHost(Host):
                 frame: tuple[int, int, Any] = marshal.loads(data[channels.HEADER : end])
                 del data[:end]
                 return frame
-            new = os.read(self._results, _READ) if self._wait_for(self._results) else b""
+            new = os.read(self._results, _READ) if self._wait_for(self._results, until) else b""
             if not new:
                 return None
             data += new
 
-    def _wait_for(self, fd: int) -> bool:
-        """Wait for the process to say something; return whether it has, and has not ended.
+    def _wait_for(self, fd: int, until: float | None = None) -> bool:
+        """Wait for the process to say something; return whether it has, in time, or has ended.
 
         The end of the pipe, or of the socket, does not tell: a child of the process may have it
         open.
         """
-        if self._ended == -1:
+        if self._ended == -1 and until is None:
             return True
         poll = select.poll()
-        poll.register(self._ended, select.POLLIN)
         poll.register(fd, select.POLLIN)
-        return fd in [ready for ready, _ in poll.poll()]
+        if self._ended != -1:
+            poll.register(self._ended, select.POLLIN)
+        left = None if until is None else max(until - time.monotonic(), 0) * 1000
+        return fd in [ready for ready, _ in poll.poll(left)]
 
     def _shared(self, kind: int) -> Any:
         parts = None if self._receiver is None else self._receiver.receive()
@@ -360,8 +371,10 @@ class ProcessHost(Host):
             with contextlib.suppress(OSError):  # it has ended
                 self._socket.shutdown(socket.SHUT_RDWR)  # whoever else has it open: a forked child
             self._socket.close()
+        begin = time.monotonic()
+        self._hear_out(_PATIENCE)
         try:
-            ended.wait(_PATIENCE)
+            ended.wait(max(begin + _PATIENCE - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             ended.kill()
         with self._state:
