@@ -281,6 +281,37 @@ def test_a_pool_that_broke_meanwhile_diverts_nothing(
             future.result(PATIENCE)
 
 
+def test_a_refusal_in_a_group_of_exceptions(pool: InterpreterPoolExecutor) -> None:
+    async def in_a_group(values: list[float]) -> float:
+        import asyncio
+
+        async def mean_of_them() -> float:
+            import numpy as np
+
+            return float(np.mean(values))
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(mean_of_them())
+        return task.result()
+
+    future: Any = pool.submit(in_a_group, [1, 3])
+    with pytest.warns(FallbackWarning):
+        assert future.result(PATIENCE) == 2.0
+
+
+def test_a_refusal_beside_an_exception_s_cause(pool: InterpreterPoolExecutor) -> None:
+    def told_otherwise(values: list[float]) -> float:
+        try:
+            import numpy as np
+        except ImportError:
+            raise RuntimeError("numpy is needed") from ValueError("it says")
+        return float(np.mean(values))
+
+    future = pool.submit(told_otherwise, [1, 3])
+    with pytest.warns(FallbackWarning):
+        assert future.result(PATIENCE) == 2.0
+
+
 # --- An extension of our own ---------------------------------------------------------------------
 
 # What Python.h declares, as far as it takes: the headers are not everywhere.
