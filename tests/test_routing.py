@@ -7,7 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.util import LazyLoader, find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -354,6 +354,72 @@ def test_an_extension_that_was_built_just_now(
 
 
 # --- What is looked at ---------------------------------------------------------------------------
+
+
+def test_the_rest_of_a_package_stays_in_interpreters(
+    pool: InterpreterPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "some_application"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "figures.py").write_text("import numpy\ndef mean(it): return float(numpy.mean(it))")
+    (package / "tasks.py").write_text("""
+import os
+def process(): return os.getpid()
+def mean(it):
+    from .figures import mean
+    return mean(it)
+def mean_again(it):
+    from .figures import mean
+    return mean(it)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    from some_application import tasks  # type: ignore[import-not-found]
+
+    future = pool.submit(tasks.mean, [1, 3])
+    with pytest.warns(FallbackWarning):
+        assert future.result(PATIENCE) == 2.0
+    assert pool.submit(tasks.process).result(PATIENCE) == os.getpid()
+    assert pool.submit(tasks.mean_again, [1, 3]).result(PATIENCE) == 2.0
+    assert pool.statistics().tasks.diverted == 1
+
+
+@pytest.mark.parametrize("module", [None, 3, ModuleType("strange")])
+def test_whatever_is_among_the_modules(
+    pool: InterpreterPoolExecutor, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def task() -> int:
+        return 1
+
+    task.__module__ = "strange"
+    nameless = ModuleType("nameless")
+    del nameless.__name__
+    if isinstance(module, ModuleType):
+        vars(module)["nameless"] = nameless
+    monkeypatch.setitem(sys.modules, "strange", module)
+    _routing.learn(("refuses",), 1)
+    assert pool.submit(task).result(PATIENCE) == 1
+
+
+def test_no_module_is_loaded_by_being_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = find_spec("this")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = LazyLoader(spec.loader)
+    lazy = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "this", lazy)
+    spec.loader.exec_module(lazy)
+    is_lazy = type(lazy)
+    holder = ModuleType("holder")
+    vars(holder)["lazy"] = lazy
+    monkeypatch.setitem(sys.modules, "holder", holder)
+
+    def task() -> Any:
+        return lazy
+
+    task.__module__ = "holder"
+    assert "this" in _routing._modules_of(task)
+    assert type(lazy) is is_lazy
 
 
 def test_what_a_function_needs_is_seen_in_its_code() -> None:

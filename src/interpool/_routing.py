@@ -1,8 +1,8 @@
 """Which lane a task takes: an interpreter, unless it is known that it would be refused there.
 
-Known is what tasks have met: an extension that refuses, the packages by whose imports it was
+Known is what tasks have met: an extension that refuses, the modules by whose imports it was
 reached, and the functions that needed it. A function goes to a process at once if it was among
-those, if it or its module imports such a package, or if an argument is of a class of one. Whatever
+those, if it or its module imports such a module, or one of its package, or if an argument is of a class of one. Whatever
 is not known is tried in an interpreter; it costs nothing here until the first refusal.
 
 What is known is the process's: pools learn from each other.
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from interpool._engine import Engine
     from interpool._terms import Terms
 
-# By the name of a package: the extension by which it, or what it imports, was refused.
+# By the name of a module: the extension by which it, or what it imports, was refused. What is in a
+# package of that name is refused as well; the package that a refused module is in need not be.
 refusing: dict[str, str] = {}
 # By the key of a function's definition: whether it needs one of so many packages.
 _looked_at: dict[int, tuple[int, bool]] = {}
@@ -39,10 +40,10 @@ def learn(refused: tuple[str, ...], function: int) -> None:
         function: the key of the function's definition.
     """
     extension, *chain = refused
-    for module in (*chain, extension):
+    for module in (*chain, extension, _package(extension)):
         package = _package(module)
         if package not in _NOBODY and package not in sys.stdlib_module_names:
-            refusing[package] = extension
+            refusing[module] = extension
     _looked_at[function] = sys.maxsize, True
 
 
@@ -76,9 +77,9 @@ def is_refused(fn: Callable[..., Any], call: Call, args: Iterable[Any]) -> bool:
     key = call.definition[0]
     version, found = _looked_at.get(key, (-1, False))
     if version < len(refusing):
-        found = any(_package(it) in refusing for it in _modules_of(fn))
+        found = any(map(_refuses, _modules_of(fn)))
         _looked_at[key] = len(refusing), found
-    return found or any(_package(type(it).__module__) in refusing for it in args)
+    return found or any(_refuses(_attribute(type(it), "__module__")) for it in args)
 
 
 def forget() -> None:
@@ -87,8 +88,27 @@ def forget() -> None:
     _looked_at.clear()
 
 
-def _package(module: object) -> str:
-    return module.partition(".")[0] if isinstance(module, str) else ""
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _refuses(module: object) -> bool:
+    """Whether a module, or a package that it is in, is known to be refused."""
+    name = module if isinstance(module, str) else ""
+    while name:
+        if name in refusing:
+            return True
+        name = name.rpartition(".")[0]
+    return False
+
+
+def _vars(module: object) -> dict[str, Any]:
+    """What is in a module: without asking it, which might have it loaded (`LazyLoader`)."""
+    try:
+        found: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    except AttributeError:  # there may be anything in `sys.modules`
+        return {}
+    return found
 
 
 def _modules_of(fn: Any) -> Iterator[str]:
@@ -103,7 +123,7 @@ def _modules_of(fn: Any) -> Iterator[str]:
         if isinstance(it, types.FunctionType):
             yield from _modules_of_function(it, due)
         elif isinstance(it, types.ModuleType):
-            yield it.__name__
+            yield _vars(it).get("__name__", "")
         elif isinstance(it, types.MethodType):
             due += [it.__func__, type(it.__self__)]
         else:
@@ -130,15 +150,17 @@ def _modules_of_function(function: types.FunctionType, due: list[Any]) -> Iterat
     if isinstance(module, str):
         yield module
         if module not in _NOBODY:  # it is imported there, with what it imports
-            for it in list(vars(sys.modules.get(module, types)).values()):
+            for it in list(_vars(sys.modules.get(module)).values()):
                 if isinstance(it, types.ModuleType):
-                    yield it.__name__
+                    yield _vars(it).get("__name__", "")
+    package = function.__globals__.get("__package__") or ""
     codes = [function.__code__]
     while codes:
         code = codes.pop()
         codes += [it for it in code.co_consts if isinstance(it, types.CodeType)]
         for name in code.co_names:
             yield name  # of an import in its body, perhaps
+            yield f"{package}.{name}"  # of a relative one
             if name in function.__globals__:
                 due.append(function.__globals__[name])
     for cell in function.__closure__ or ():
