@@ -2,8 +2,9 @@
 
 Known is what tasks have met: an extension that refuses, the modules by whose imports it was
 reached, and the functions that needed it. A function goes to a process at once if it was among
-those, if it or its module imports such a module, or one of its package, or if an argument is of a class of one. Whatever
-is not known is tried in an interpreter; it costs nothing here until the first refusal.
+those, if it or its module imports such a module, or one of its package, or if an argument is of a
+class of one. Whatever is not known is tried in an interpreter; it costs nothing here until the
+first refusal.
 
 What is known is the process's: pools learn from each other.
 
