@@ -1,6 +1,7 @@
 """The process lane: the same futures, errors, limits; processes that die; what is left of them."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -233,6 +234,31 @@ def test_terminating_waits_for_no_thread_that_a_task_has_left(fifo: Fifo, way_ou
     pool.terminate_workers()
     pool.shutdown()
     assert time.monotonic() - begin < 4  # the patience with a pool that is shut down is 5 s
+
+
+def test_what_it_prints_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[int] = []
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            if not waiting:
+                (host,) = engine.tasks.lanes["process"]._hosts
+                assert isinstance(host, ProcessHost)
+                while host._unsaid._value:  # until it waits, or has room for no more
+                    time.sleep(0.001)
+                assert engine._collector is not None
+                waiting.append(len(engine._reports) + len(engine._collector.outcomes))
+            return len(text)
+
+    def print_much() -> None:
+        for _ in range(2_000):
+            print("x" * 3_000)
+
+    monkeypatch.setattr(sys, "stdout", Slow())
+    with InterpreterPoolExecutor(1) as pool:
+        engine = pool._engine
+        pool.options(lane="process").submit(print_much).result(PATIENCE)
+    assert waiting[0] <= 256
 
 
 def test_maps(lane: Options) -> None:

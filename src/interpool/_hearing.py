@@ -41,7 +41,9 @@ class Hearing:
             channels.RETIRING: lambda worker, _, __: engine.staff.note_retiring(worker),
             channels.TAKEN: lambda worker, it, _: engine.stopper.note_taken(worker, *it),
             channels.HIT: lambda _, it, __: engine.stopper.note_hit(*it),
-            channels.SAID: lambda worker, it, said: said.append(Output(worker, it)),
+            channels.SAID: lambda worker, it, said: said.append(
+                it if isinstance(it, Output) else Output(worker, it)
+            ),
             channels.FULL: self._hear_full,
             channels.DIED: self._hear_died,
             channels.LEFT: self._hear_left,

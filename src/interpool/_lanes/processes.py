@@ -33,12 +33,14 @@ from interpool._errors import ProcessDied
 from interpool._failures import Failure
 from interpool._inside import channels, process
 from interpool._lanes.base import Host, Lane
+from interpool._output import Output
 from interpool._reports import report
 from interpool._task import Task
 from interpool._worker import Settings, modules_inside
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._inside.surroundings import Said
 
 # Runs in a new process; what follows is in its arguments.
 _BOOT: Final = """\
@@ -63,6 +65,9 @@ _PATIENCE: Final = 5.0
 # Times that a task is handed to a process that ends before it begins it.
 _TRIES: Final = 3
 _READ: Final = 1 << 16
+# Pieces of a process's output, of 4 KB each, that may wait here to be passed on: else what it
+# prints would pile up where nobody reads as fast. A pipe bounds that of workers. Arbitrary.
+_UNSAID: Final = 256
 
 IS_AVAILABLE: Final = hasattr(socket, "send_fds")
 
@@ -133,6 +138,7 @@ class ProcessHost(Host):
         self._results = -1
         self._ended = -1  # of a process: what becomes readable when it has ended
         self._unread = bytearray()
+        self._unsaid = threading.Semaphore(_UNSAID)
         self._is_complete = False  # the process: started, and all there that it takes
         self._has_begun = False  # the task, as far as we have heard
         self._is_struck = False  # as soon as it has
@@ -259,7 +265,9 @@ class ProcessHost(Host):
                 self._engine.report(self._number, kind, payload)
                 self._engine.report(task._task, channels.LOST, Failure.from_frame(payload))
                 raise _Unstarted
-            if kind != channels.BEGUN:
+            if kind == channels.SAID:
+                self._say(payload)
+            elif kind != channels.BEGUN:
                 self._engine.report(subject, kind, payload)
         return False
 
@@ -275,7 +283,13 @@ class ProcessHost(Host):
         with contextlib.suppress(OSError, ValueError, EOFError, TypeError):  # half a frame
             while (frame := self._frame(until)) is not None:
                 if frame[1] == channels.SAID:
-                    self._engine.report(*frame)
+                    self._say(frame[2])
+
+    def _say(self, said: Said) -> None:
+        """Report a piece of output, when there is room for one."""
+        self._unsaid.acquire(timeout=_PATIENCE)
+        output = Output(self._number, said, self._unsaid.release)
+        self._engine.report(self._number, channels.SAID, output)
 
     def _frame(self, until: float | None = None) -> tuple[int, int, Any] | None:
         data = self._unread
