@@ -22,7 +22,9 @@ from interpool import (
     TaskInterrupted,
     TaskTimeout,
     _routing,
+    _threads,
 )
+from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, divide, identity, pass_through
 
 
@@ -148,6 +150,56 @@ def test_a_limit(lane: Options) -> None:
 
     with pytest.raises(TaskTimeout):
         lane.options(timeout=0.05).submit(spin).result(PATIENCE)
+
+
+def test_a_strike_that_comes_too_late_waits_for_nobody(
+    lane: Options, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is about to begin when the task ends, and another one of that number may come."""
+    is_over, is_struck = threading.Event(), threading.Event()
+    strike = gates.strike
+
+    def strike_late(task: Any) -> Any:
+        assert is_over.wait(PATIENCE)
+        try:
+            return strike(task)
+        finally:
+            is_struck.set()
+
+    monkeypatch.setattr(gates, "strike", strike_late)
+    future = lane.submit(pass_through, gate.exit, 1)
+    while not future.running():
+        time.sleep(0.001)
+    future.interrupt(grace=PATIENCE)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    is_over.set()
+    assert is_struck.wait(PATIENCE)
+    for thread in threading.enumerate():
+        if thread.name == "interpool_strike":
+            thread.join(PATIENCE)
+    assert not gates._condemned
+
+
+def test_a_strike_for_which_no_thread_can_be_had(
+    lane: Options, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unstartable(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    make = _threads.make
+
+    def make_no_strike(target: Any, name: str, role: str = "") -> threading.Thread:
+        return Unstartable() if name == "interpool_strike" else make(target, name, role)
+
+    future = lane.submit(pass_through, gate.exit, 1)
+    while not future.running():
+        time.sleep(0.001)
+    monkeypatch.setattr(_threads, "make", make_no_strike)
+    assert future.interrupt(grace=PATIENCE)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
 
 def test_what_does_not_stop_is_left_to_its_thread(lane: Options, gate: Gate) -> None:
