@@ -25,6 +25,7 @@ from interpool import (
     _threads,
 )
 from interpool._inside import gate as gates
+from interpool._lanes.threads import Threads
 from support import PATIENCE, Gate, add, divide, identity, pass_through
 
 
@@ -63,6 +64,24 @@ def test_an_exception_is_the_task_s_own(lane: Options) -> None:
     assert isinstance(error, ZeroDivisionError)
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_frame.f_code.co_name == "divide"
+
+
+def test_everybody_is_dismissed_whoever_takes_whose_leave(pool: InterpreterPoolExecutor) -> None:
+    engine = pool._engine
+    lane = Threads(engine, engine._settings)
+    first, second, late = (lane.make_host(number) for number in range(3))
+    lane._hosts |= {first, second}
+    lane.dismiss()
+    lane._hosts.add(late)  # for a task that was diverted when all had been dismissed
+    assert lane.take(late) is None
+    lane.dismiss()
+    lane.note_gone(late)
+    lane.dismiss()
+    assert lane._tokens.qsize() == 2
+    assert lane.take(first) is None
+    assert lane.take(second) is None
+    lane.dismiss()
+    assert lane._tokens.empty()
 
 
 class Held:

@@ -32,7 +32,7 @@ class Host(ABC):
 
     Attributes:
         task: the one that it does.
-        is_dismissed: whether it is to leave when nothing waits any more.
+        is_dismissed: whether it leaves.
     """
 
     task: Task | None = None
@@ -85,6 +85,7 @@ class Lane(ABC):
         self._waiting: deque[Task] = deque()
         self._lots: list[Lot] = []
         self._tokens: Final[queue.SimpleQueue[object]] = queue.SimpleQueue()  # None: leave
+        self._dismissals = 0  # tokens of those that are to leave, not taken
         self._hosts: set[Host] = set()
         self._numbers = 0
 
@@ -182,10 +183,11 @@ class Lane(ABC):
 
     def dismiss(self) -> None:
         """Let the hosts go when they have done what waits. No task will come after that."""
-        for host in self._hosts:
-            if not host.is_dismissed:
-                host.is_dismissed = True
-                self._tokens.put(None)
+        # Not one for each: whoever was hired meanwhile may have taken another one's.
+        staying = sum(1 for host in self._hosts if not host.is_dismissed)
+        while self._dismissals < staying:
+            self._dismissals += 1
+            self._tokens.put(None)
 
     def strike(self, task: int) -> None:
         """Interrupt a task that a host has."""
@@ -253,11 +255,15 @@ class Lane(ABC):
 
     def take(self, host: Host) -> Task | None:
         """Give a host the next task, waiting for one; None if it is to leave."""
-        while self._tokens.get() is not None:
+        while True:
+            token = self._tokens.get()
             with self._engine.lock:
+                if token is None:
+                    self._dismissals -= 1
+                    host.is_dismissed = True
+                    return None
                 if self._waiting:
                     host.task = self._waiting.popleft()
                     self.feed()
                     return host.task
             # It was withdrawn: its token was of no use.
-        return None
