@@ -1,9 +1,13 @@
 """The process lane: the same futures, errors, limits; processes that die; what is left of them."""
 
+import contextlib
+import io
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from typing import Any
@@ -21,6 +25,7 @@ from interpool import (
     TaskTimeout,
     TransferError,
 )
+from interpool._lanes.processes import ProcessHost
 from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -136,6 +141,25 @@ def test_large_and_small_come_and_go(lane: Options, make: Any, size: int) -> Non
     assert lane.submit(len, value).result(PATIENCE) == len(value)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
+def test_a_result_for_which_there_is_no_memory(lane: Options, error: Exception) -> None:
+    def task() -> Any:
+        import os
+
+        create = os.memfd_create
+
+        def fail(*_: object) -> int:
+            os.memfd_create = create
+            raise error
+
+        os.memfd_create = fail  # type: ignore[assignment]
+        return bytearray(1_000_000)
+
+    with pytest.raises(TransferError, match=r"Cannot send the result of .*task"):
+        lane.submit(task).result(PATIENCE)
+    assert lane.submit(bytearray, 1_000_000).result(PATIENCE) == bytearray(1_000_000)
+
+
 def test_its_errors_are_the_same(lane: Options) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         lane.submit(divide, 1, 0).result(PATIENCE)
@@ -156,6 +180,87 @@ def test_what_it_prints_comes_here(lane: Options, capsys: pytest.CaptureFixture[
     assert tuple(capsys.readouterr()) == ("a line\n", "another\n")
 
 
+def test_what_one_has_half_said_is_not_the_next_one_s(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def die_in_the_midst() -> None:
+        channels: Any = sys.modules["_interpool_channels"]
+        write = channels.write
+
+        def write_once(fd: int, data: bytes) -> None:
+            write(fd, data)
+            channels.write = os._exit
+
+        channels.write = write_once
+        print("x" * 20_000)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        with pytest.raises(ProcessDied):
+            lane.submit(die_in_the_midst).result(PATIENCE)
+        lane.submit(print, "hello").result(PATIENCE)
+    assert capsys.readouterr().out == "hello\n"
+
+
+def test_what_it_says_at_its_end_comes_here(capsys: pytest.CaptureFixture[str]) -> None:
+    def say_later() -> None:
+        import atexit
+        import threading
+
+        main = threading.main_thread()
+
+        def say() -> None:
+            main.join()
+            print("a thread")
+
+        threading.Thread(target=say).start()
+        atexit.register(print, "at exit")
+
+    with InterpreterPoolExecutor(1) as pool:
+        pool.options(lane="process").submit(say_later).result(PATIENCE)
+    assert capsys.readouterr().out == "a thread\nat exit\n"
+
+
+def test_terminating_waits_for_no_thread_that_a_task_has_left(fifo: Fifo, way_out: Fifo) -> None:
+    def leave_a_thread(path: str, way_out: str) -> None:
+        import threading
+
+        threading.Thread(target=arrive_and_wait, args=(path, way_out)).start()
+
+    pool = InterpreterPoolExecutor(1)
+    pool.options(lane="process").submit(leave_a_thread, fifo.path, way_out.path).result(PATIENCE)
+    fifo.wait()
+    begin = time.monotonic()
+    pool.terminate_workers()
+    pool.shutdown()
+    assert time.monotonic() - begin < 4  # the patience with a pool that is shut down is 5 s
+
+
+def test_what_it_prints_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[int] = []
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            if not waiting:
+                (host,) = engine.tasks.lanes["process"]._hosts
+                assert isinstance(host, ProcessHost)
+                while host._unsaid._value:  # until it waits, or has room for no more
+                    time.sleep(0.001)
+                assert engine._collector is not None
+                waiting.append(len(engine._reports) + len(engine._collector.outcomes))
+            return len(text)
+
+    def print_much() -> None:
+        for _ in range(2_000):
+            print("x" * 3_000)
+
+    monkeypatch.setattr(sys, "stdout", Slow())
+    with InterpreterPoolExecutor(1) as pool:
+        engine = pool._engine
+        pool.options(lane="process").submit(print_much).result(PATIENCE)
+    assert waiting[0] <= 256
+
+
 def test_maps(lane: Options) -> None:
     assert list(lane.map(add, range(1_000), range(1_000))) == [*range(0, 2_000, 2)]
     assert sorted(lane.map_unordered(identity, range(100))) == [*range(100)]
@@ -171,6 +276,18 @@ def test_a_map_stops_at_what_fails(lane: Options) -> None:
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_a_map_that_is_given_up_is_gone(fifo: Fifo, way_out: Fifo) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        results = lane.map(arrive_and_wait, [fifo.path] * 500, [way_out.path] * 500)
+        fifo.wait()
+        way_out.open()
+        next(results)
+        fifo.wait()
+        results.close()  # type: ignore[attr-defined]  # it is a generator
+        way_out.open()
 
 
 def test_initializer_and_preload() -> None:
@@ -216,6 +333,21 @@ def test_a_program_that_is_not_guarded_runs_once() -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("here\n42\n", "", 0)
 
 
+def test_it_starts_with_modules_of_python_whatever_lies_about(tmp_path: Any) -> None:
+    (tmp_path / "socket.py").write_text("raise RuntimeError('not this one')")
+    (tmp_path / "program").mkdir()
+    program = tmp_path / "program" / "program.py"
+    program.write_text("""
+from interpool import InterpreterPoolExecutor
+with InterpreterPoolExecutor(1) as pool:
+    print(pool.options(lane="process").submit(pow, 2, 3).result())
+""")
+    done = subprocess.run(
+        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("8\n", "")
+
+
 def test_counts_and_lanes(pool: InterpreterPoolExecutor, lane: Options) -> None:
     pool.submit(add, 1, 2).result(PATIENCE)
     wait([lane.submit(add, n, n) for n in range(10)], PATIENCE)
@@ -246,6 +378,77 @@ def test_what_does_not_stop_is_killed(lane: Options, fifo: Fifo) -> None:
     with pytest.raises(TaskInterrupted, match="its process was killed"):
         future.result(PATIENCE)
     assert lane.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_what_is_killed_while_its_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_starting, is_killed = threading.Event(), threading.Event()
+    real = subprocess.Popen
+
+    class Late(real):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            is_starting.set()
+            assert is_killed.wait(PATIENCE)
+            super().__init__(*args, **kwargs)
+
+    kill = ProcessHost.kill
+
+    def kill_and_tell(self: ProcessHost) -> None:
+        kill(self)
+        is_killed.set()
+
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    monkeypatch.setattr(ProcessHost, "kill", kill_and_tell)
+    with InterpreterPoolExecutor(1, initializer=block_interrupts) as pool:
+        future = pool.options(lane="process").submit(spin)
+        assert is_starting.wait(PATIENCE)
+        future.interrupt(grace=0)
+        with pytest.raises(TaskInterrupted, match="its process was killed"):
+            future.result(PATIENCE)
+
+
+def block_interrupts() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def test_a_strike_does_not_wait_for_the_next_task(fifo: Fifo, way_out: Fifo) -> None:
+    def block(path: str, way_out: str) -> None:
+        block_interrupts()
+        arrive_and_wait(path, way_out)
+
+    def unblock() -> int:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return 1
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        future = lane.submit(block, fifo.path, way_out.path)
+        fifo.wait()
+        future.interrupt(grace=PATIENCE)
+        following = lane.submit(unblock)
+        way_out.open()
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert following.result(PATIENCE) == 1
+
+
+def test_a_task_can_be_struck_whatever_the_last_one_did(lane: Options, fifo: Fifo) -> None:
+    def ignore(mask: bool) -> None:
+        if mask:
+            block_interrupts()
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    for mask in (False, True):
+        lane.submit(ignore, mask).result(PATIENCE)
+        future = lane.submit(arrive_and_spin, fifo.path)
+        fifo.wait()
+        future.interrupt(grace=PATIENCE)
+        with pytest.raises(TaskInterrupted):
+            future.result(PATIENCE / 2)
 
 
 def test_timeout(lane: Options, fifo: Fifo) -> None:
@@ -380,20 +583,78 @@ def test_a_child_of_a_dead_process_does_not_hide_its_end(lane: Options) -> None:
         lane.submit(fork_and_die).result(PATIENCE)
 
 
-def test_no_process_is_left_by_a_main_process_that_is_killed() -> None:
-    source = """
-import os, signal
+def test_a_child_does_not_hide_its_end_in_the_midst_of_a_result(
+    lane: Options, way_out: Fifo
+) -> None:
+    def task(way_out: str) -> bytearray:
+        parent = os.getpid()
+        if os.fork() == 0:  # it has the socket, too
+            with open(way_out, "rb") as pipe:  # noqa: PTH123
+                pipe.read(1)
+            os._exit(0)
+
+        def die(*_: object) -> None:
+            os.kill(parent, signal.SIGKILL)
+
+        sys.modules["_interpool_process"]._send = die  # type: ignore[attr-defined]
+        return bytearray(1_000_000)
+
+    with pytest.raises(ProcessDied, match="SIGKILL"):
+        lane.submit(task, way_out.path).result(PATIENCE)
+    way_out.open()
+
+
+@pytest.mark.parametrize("call", ["os.getpid).result()", "arrive_and_spin, path)"])
+def test_no_process_is_left_by_a_main_process_that_is_killed(call: str, fifo: Fifo) -> None:
+    source = f"""
+import os, signal, sys
 from interpool import InterpreterPoolExecutor
+path = sys.argv[1]
+
+def arrive_and_spin(path):
+    with open(path, "wb") as pipe:
+        pipe.write(b".")
+    while True:
+        pass
+
 pool = InterpreterPoolExecutor(1)
 print(pool.options(lane="process").submit(os.getpid).result(), flush=True)
+pool.options(lane="process").submit({call}
+if "spin" in {call!r}:
+    open(path, "rb").read(1)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = run_program(source)
+    done = run_program(source, fifo.path)
     assert done.returncode == -signal.SIGKILL
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(done.stdout)).wait(PATIENCE)
-    except psutil.NoSuchProcess:
-        return
+
+
+def test_a_forked_child_keeps_no_process(way_out: Fifo) -> None:
+    """It has the sockets, too: of main that is killed, and of a pool that is shut down."""
+    source = """
+import os, signal, sys, time, warnings
+from interpool import InterpreterPoolExecutor
+warnings.simplefilter("ignore")
+pool, other = InterpreterPoolExecutor(1), InterpreterPoolExecutor(1)
+print(other.options(lane="process").submit(os.getpid).result())
+print(pool.options(lane="process").submit(os.getpid).result(), flush=True)
+if os.fork() == 0:
+    os.close(1), os.close(2)
+    open(sys.argv[1], "rb").read(1)
+    os._exit(0)
+begin = time.monotonic()
+other.shutdown()
+print(time.monotonic() - begin, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = run_program(source, way_out.path)
+    *pids, seconds = done.stdout.split()
+    assert float(seconds) < 4  # it need not be killed, which would take 5 s
+    for it in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int(it)).wait(PATIENCE)
+    way_out.open()
 
 
 def test_ctrl_c_ends_a_program_with_tasks_in_processes() -> None:
@@ -426,6 +687,46 @@ def test_a_process_that_cannot_be_started_fails_its_task(
         pool.options(lane="process").submit(add, 1, 2).result(PATIENCE)
     monkeypatch.undo()
     assert pool.options(lane="process").submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def test_where_there_are_means_for_one_process_it_does_all(
+    monkeypatch: pytest.MonkeyPatch, fifo: Fifo, way_out: Fifo, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = subprocess.Popen
+    started: list[int] = []
+
+    class First(real):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            if started:
+                raise OSError(24, "Too many open files")
+            started.append(1)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(subprocess, "Popen", First)
+    with InterpreterPoolExecutor(3) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(arrive_and_wait, fifo.path, way_out.path)
+        fifo.wait()
+        others = [lane.submit(pid) for _ in range(5)]
+        while pool.statistics().workers.processes + len(caplog.records) < 2:
+            lane.submit(pid).cancel()
+        way_out.open()
+        assert {it.result(PATIENCE) for it in (first, *others)} == {first.result()}
+        assert pool.statistics().workers.processes == 1
+    assert "so there will be fewer: [Errno 24] Too many open files" in caplog.text
+
+
+def test_a_map_for_which_there_is_no_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with InterpreterPoolExecutor(1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(ProcessHost, "start", fail)
+            results = pool.options(lane="process").map(abs, range(500))
+        assert pool.options(lane="process").submit(abs, -1).result(PATIENCE) == 1
+    with pytest.raises(ProcessDied, match="can't start new thread"):  # not before it is shut down
+        next(results)
 
 
 def test_nothing_is_read_from_standard_input(lane: Options) -> None:

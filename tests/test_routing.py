@@ -1,12 +1,13 @@
 """Which lane a task takes: what is refused goes to a process, and is known from then on."""
 
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import os
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.util import LazyLoader, find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import pytest
 
 from interpool import (
+    BrokenInterpreterPool,
     FallbackWarning,
+    Future,
     IncompatibleExtensionError,
     InterpreterPoolExecutor,
     _routing,
 )
-from support import PATIENCE, add, identity, interpreter, run_program
+from support import PATIENCE, Gate, add, identity, interpreter, run_program
 
 # Not imported at the head: a worker that imports this module would be refused for that alone.
 pytestmark = pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not installed")
@@ -105,6 +108,8 @@ def test_an_argument_that_cannot_be_loaded_there_is_loaded_in_a_process(
         found = pool.submit(identity, array).result(PATIENCE)
     assert (found == array).all()
     found[0] = 1  # its own
+    assert pool.submit(identity, 3).result(PATIENCE) == 3
+    assert dict(pool.statistics().lanes) == {"interpreter": 1, "process": 1, "thread": 0}
 
 
 def test_a_map_that_is_refused_is_run_in_processes(pool: InterpreterPoolExecutor) -> None:
@@ -199,6 +204,116 @@ def test_a_task_with_a_limit_is_diverted_with_it(pool: InterpreterPoolExecutor) 
     assert pool.statistics().tasks.retried == 0
 
 
+def test_a_worker_that_leaves_takes_no_task_along_that_was_diverted() -> None:
+    with InterpreterPoolExecutor(1, max_tasks_per_worker=1) as pool, pytest.warns(FallbackWarning):
+        assert pool.submit(mean, [4]).result(PATIENCE) == 4.0
+
+
+def read_one(path: str) -> bytes:
+    with open(path, "rb") as pipe:  # noqa: PTH123 - as a task would
+        return pipe.read(1)
+
+
+def test_the_time_of_a_diverted_task_begins_in_the_process(tmp_path: Path) -> None:
+    way_out = tmp_path / "fifo"
+    os.mkfifo(way_out)
+    is_over = threading.Event()  # the time that it had in the interpreter
+    with InterpreterPoolExecutor(1) as pool:
+        stopper = pool._engine.stopper
+        expire = stopper._expire
+
+        def expire_and_tell(number: int, task: int) -> None:
+            expire(number, task)
+            is_over.set()
+
+        stopper._expire = expire_and_tell  # type: ignore[method-assign]
+        busy = pool.options(lane="process").submit(read_one, str(way_out))
+        future = pool.options(timeout=3).submit(mean, [4])
+        with pytest.warns(FallbackWarning):
+            assert is_over.wait(PATIENCE)
+        way_out.write_bytes(b".")
+        assert busy.result(PATIENCE) == b"."
+        assert future.result(PATIENCE) == 4.0
+
+
+def _diverted(pool: InterpreterPoolExecutor) -> Future[float]:
+    future = pool.options(retries=1).submit(mean, [4])
+    while not pool.statistics().tasks.diverted:
+        pool.submit(add, 1, 2).result(PATIENCE)  # behind it
+    return future
+
+
+def test_a_diverted_task_that_is_withdrawn_holds_up_nothing(tmp_path: Path) -> None:
+    way_out = tmp_path / "fifo"
+    os.mkfifo(way_out)
+    with InterpreterPoolExecutor(1) as pool:
+        busy = pool.options(lane="process").submit(read_one, str(way_out))
+        with pytest.warns(FallbackWarning):
+            future = _diverted(pool)
+        assert future.cancel()
+        way_out.write_bytes(b".")
+        busy.result(PATIENCE)
+
+
+def test_a_pool_that_broke_meanwhile_diverts_nothing(
+    arrivals: Gate, gate: Gate, tmp_path: Path
+) -> None:
+    def first_only(flag: str) -> None:
+        from pathlib import Path
+
+        Path(flag).mkdir()
+
+    def mean_of_one(entry: int, fd: int) -> float:
+        import os
+
+        os.write(entry, b".")
+        os.read(fd, 1)
+        import numpy as np
+
+        return float(np.mean([1]))
+
+    flag = str(tmp_path / "flag")
+    with InterpreterPoolExecutor(2, initializer=first_only, initargs=(flag,)) as pool:
+        future = pool.submit(mean_of_one, arrivals.entry, gate.exit)
+        arrivals.wait()
+        with pytest.raises(BrokenInterpreterPool):
+            pool.submit(add, 1, 2).result(PATIENCE)
+        gate.open()
+        with pytest.raises(IncompatibleExtensionError):
+            future.result(PATIENCE)
+
+
+def test_a_refusal_in_a_group_of_exceptions(pool: InterpreterPoolExecutor) -> None:
+    async def in_a_group(values: list[float]) -> float:
+        import asyncio
+
+        async def mean_of_them() -> float:
+            import numpy as np
+
+            return float(np.mean(values))
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(mean_of_them())
+        return task.result()
+
+    future: Any = pool.submit(in_a_group, [1, 3])
+    with pytest.warns(FallbackWarning):
+        assert future.result(PATIENCE) == 2.0
+
+
+def test_a_refusal_beside_an_exception_s_cause(pool: InterpreterPoolExecutor) -> None:
+    def told_otherwise(values: list[float]) -> float:
+        try:
+            import numpy as np
+        except ImportError:
+            raise RuntimeError("numpy is needed") from ValueError("it says")
+        return float(np.mean(values))
+
+    future = pool.submit(told_otherwise, [1, 3])
+    with pytest.warns(FallbackWarning):
+        assert future.result(PATIENCE) == 2.0
+
+
 # --- An extension of our own ---------------------------------------------------------------------
 
 # What Python.h declares, as far as it takes: the headers are not everywhere.
@@ -241,6 +356,72 @@ def test_an_extension_that_was_built_just_now(
 
 
 # --- What is looked at ---------------------------------------------------------------------------
+
+
+def test_the_rest_of_a_package_stays_in_interpreters(
+    pool: InterpreterPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "some_application"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "figures.py").write_text("import numpy\ndef mean(it): return float(numpy.mean(it))")
+    (package / "tasks.py").write_text("""
+import os
+def process(): return os.getpid()
+def mean(it):
+    from .figures import mean
+    return mean(it)
+def mean_again(it):
+    from .figures import mean
+    return mean(it)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    from some_application import tasks  # type: ignore[import-not-found]
+
+    future = pool.submit(tasks.mean, [1, 3])
+    with pytest.warns(FallbackWarning):
+        assert future.result(PATIENCE) == 2.0
+    assert pool.submit(tasks.process).result(PATIENCE) == os.getpid()
+    assert pool.submit(tasks.mean_again, [1, 3]).result(PATIENCE) == 2.0
+    assert pool.statistics().tasks.diverted == 1
+
+
+@pytest.mark.parametrize("module", [None, 3, ModuleType("strange")])
+def test_whatever_is_among_the_modules(
+    pool: InterpreterPoolExecutor, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def task() -> int:
+        return 1
+
+    task.__module__ = "strange"
+    nameless = ModuleType("nameless")
+    del nameless.__name__
+    if isinstance(module, ModuleType):
+        vars(module)["nameless"] = nameless
+    monkeypatch.setitem(sys.modules, "strange", module)
+    _routing.learn(("refuses",), 1)
+    assert pool.submit(task).result(PATIENCE) == 1
+
+
+def test_no_module_is_loaded_by_being_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = find_spec("this")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = LazyLoader(spec.loader)
+    lazy = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "this", lazy)
+    spec.loader.exec_module(lazy)
+    is_lazy = type(lazy)
+    holder = ModuleType("holder")
+    vars(holder)["lazy"] = lazy
+    monkeypatch.setitem(sys.modules, "holder", holder)
+
+    def task() -> Any:
+        return lazy
+
+    task.__module__ = "holder"
+    assert "this" in _routing._modules_of(task)
+    assert type(lazy) is is_lazy
 
 
 def test_what_a_function_needs_is_seen_in_its_code() -> None:

@@ -227,8 +227,9 @@ def test_twice_is_once(pool: InterpreterPoolExecutor, arrivals: Gate, gate: Gate
     assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
 
+@pytest.mark.parametrize("lane", ["interpreter", "process", "thread"])
 def test_an_interrupt_between_two_runs_is_the_end(
-    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch, lane: Any
 ) -> None:
     engine = pool._engine
     try_again = engine.try_again
@@ -239,8 +240,8 @@ def test_an_interrupt_between_two_runs_is_the_end(
         return try_again(task, error)
 
     monkeypatch.setattr(engine, "try_again", interrupt_first)
-    future = pool.options(retries=Retry(3, delay=0)).submit(divide, 1, 0)
-    error = future.exception(PATIENCE)
+    view = pool.options(retries=Retry(3, delay=0), lane=lane)
+    error = view.submit(divide, 1, 0).exception(PATIENCE)
     assert isinstance(error, TaskInterrupted)
     assert isinstance(error.__cause__, ZeroDivisionError)
     assert stopped == [True]

@@ -1,12 +1,15 @@
 """The thread lane: nothing is copied, what waits is interrupted, the rest is as everywhere."""
 
 import asyncio
+import contextlib
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import gc
 import os
 import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
@@ -20,7 +23,10 @@ from interpool import (
     TaskInterrupted,
     TaskTimeout,
     _routing,
+    _threads,
 )
+from interpool._inside import gate as gates
+from interpool._lanes.threads import Threads
 from support import PATIENCE, Gate, add, divide, identity, pass_through
 
 
@@ -59,6 +65,56 @@ def test_an_exception_is_the_task_s_own(lane: Options) -> None:
     assert isinstance(error, ZeroDivisionError)
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_frame.f_code.co_name == "divide"
+
+
+def test_everybody_is_dismissed_whoever_takes_whose_leave(pool: InterpreterPoolExecutor) -> None:
+    engine = pool._engine
+    lane = Threads(engine, engine._settings)
+    first, second, late = (lane.make_host(number) for number in range(3))
+    lane._hosts |= {first, second}
+    lane.dismiss()
+    lane._hosts.add(late)  # for a task that was diverted when all had been dismissed
+    assert lane.take(late) is None
+    lane.dismiss()
+    lane.note_gone(late)
+    lane.dismiss()
+    assert lane._tokens.qsize() == 2
+    assert lane.take(first) is None
+    assert lane.take(second) is None
+    lane.dismiss()
+    assert lane._tokens.empty()
+
+
+class Held:
+    """What can be referred to weakly."""
+
+
+def test_nothing_is_kept_alive(lane: Options) -> None:
+    seen: list[weakref.ref[Held]] = []
+
+    def fail(held: Held) -> None:
+        local = Held()
+        seen.extend([weakref.ref(local), weakref.ref(held)])
+        raise LookupError
+
+    gc.disable()
+    try:
+        held = Held()
+        seen.append(weakref.ref(held))
+        future: Any = lane.submit(type, held)
+        del held
+        future.result(PATIENCE)
+        assert seen[0]() is None  # though the future is there
+        future = lane.submit(Held)
+        seen.append(weakref.ref(future.result(PATIENCE)))
+        future = lane.submit(fail, Held())
+        with contextlib.suppress(LookupError):
+            future.result(PATIENCE)
+        del future
+        lane.submit(type, 1).result(PATIENCE)  # the thread does something else
+        assert [ref() for ref in seen] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_a_coroutine_is_run(lane: Options) -> None:
@@ -114,6 +170,56 @@ def test_a_limit(lane: Options) -> None:
 
     with pytest.raises(TaskTimeout):
         lane.options(timeout=0.05).submit(spin).result(PATIENCE)
+
+
+def test_a_strike_that_comes_too_late_waits_for_nobody(
+    lane: Options, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is about to begin when the task ends, and another one of that number may come."""
+    is_over, is_struck = threading.Event(), threading.Event()
+    strike = gates.strike
+
+    def strike_late(task: Any) -> Any:
+        assert is_over.wait(PATIENCE)
+        try:
+            return strike(task)
+        finally:
+            is_struck.set()
+
+    monkeypatch.setattr(gates, "strike", strike_late)
+    future = lane.submit(pass_through, gate.exit, 1)
+    while not future.running():
+        time.sleep(0.001)
+    future.interrupt(grace=PATIENCE)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    is_over.set()
+    assert is_struck.wait(PATIENCE)
+    for thread in threading.enumerate():
+        if thread.name == "interpool_strike":
+            thread.join(PATIENCE)
+    assert not gates._condemned
+
+
+def test_a_strike_for_which_no_thread_can_be_had(
+    lane: Options, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unstartable(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    make = _threads.make
+
+    def make_no_strike(target: Any, name: str, role: str = "") -> threading.Thread:
+        return Unstartable() if name == "interpool_strike" else make(target, name, role)
+
+    future = lane.submit(pass_through, gate.exit, 1)
+    while not future.running():
+        time.sleep(0.001)
+    monkeypatch.setattr(_threads, "make", make_no_strike)
+    assert future.interrupt(grace=PATIENCE)
+    gate.open()
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
 
 def test_what_does_not_stop_is_left_to_its_thread(lane: Options, gate: Gate) -> None:

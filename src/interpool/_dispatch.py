@@ -179,6 +179,12 @@ class Dispatch:
         """Return a task that was sent and not answered."""
         return self.in_flight.get(number) or self.elsewhere.get(number)
 
+    def note_elsewhere(self, task: Task) -> None:
+        """Take note of a task that was sent to another lane."""
+        self.elsewhere[task._task] = task
+        if task._message is not None:
+            self._undecided.add(task)
+
     def divert(self, number: int, lane: Lane) -> None:
         """Send a task to a process that an interpreter has refused."""
         task = self.in_flight.pop(number)
@@ -308,6 +314,7 @@ class Dispatch:
         if task._message is None or (kind in _VALUES and task._stop is None):
             self.tally.note(task, kind, payload)
             self._undecided.discard(task)
+            task._work = None
         if isinstance(task, Piece):
             lot = task.lot
             lot.account(task, kind, payload)
@@ -320,6 +327,7 @@ class Dispatch:
         task._stage = stage
         if stage is Stage.WITHDRAWN:
             self.tally.cancelled += task._count
+            self._undecided.discard(task)
         if task._is_heard:
             task._is_heard = False
             self.heard -= 1
@@ -352,6 +360,8 @@ class Dispatch:
         for task in withdrawn:
             task._item = None
         self.feed()  # there may be room now that no worker will speak of, having taken nothing
+        for lane in self.lanes.values():
+            lane.feed()  # it may be the rest of a map that was withdrawn: that is no longer due
         return withdrawn
 
     def withdraw_all(self, ending: Callable[[], BaseException]) -> list[Task]:
@@ -416,8 +426,8 @@ class Dispatch:
         self._lots.clear()
         self._delayed.clear()
         self._undecided.clear()
+        self.in_flight.clear()
+        self.elsewhere.clear()
         for lane in self.lanes.values():
             lane.disown()
         self.lanes.clear()
-        self.in_flight.clear()
-        self.elsewhere.clear()

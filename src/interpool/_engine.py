@@ -63,7 +63,7 @@ from interpool._transport import Frame, Transport, function_of, item_of
 from interpool._worker import Settings, Worker
 
 if TYPE_CHECKING:
-    from interpool._inside.outcomes import Message
+    from interpool._inside.outcomes import Description, Message
     from interpool._lots import Lot
     from interpool._transport import Item
 
@@ -712,19 +712,28 @@ class Engine:
 
     def may_fall_back(self, task: Task) -> bool:
         """Whether a task that was refused in an interpreter may run in a process."""
+        if self.broken is not None:
+            return False  # nobody would be hired for it
         return self.falls_back and task._stop is None and task._terms.lane == "auto"
 
-    def fall_back(self, number: int, refused: tuple[str, ...]) -> str | None:
+    def fall_back(self, number: int, failure: Description) -> str | None:
         """Have a task run in a process that an extension has kept from running in an interpreter.
 
         The lock is held.
+
+        Args:
+            number: the task's.
+            failure: what says so.
 
         Returns:
             What to warn of, if that has not been said.
         """
         task = self.tasks.in_flight[number]
-        if task._item is not None:
-            _routing.learn(refused, function_of(task._item))
+        stage, *_, refused = failure
+        assert refused is not None  # noqa: S101 - that is what it says
+        # Of an argument of such a class, the function knows nothing.
+        is_its_own = stage != "argument" and task._item is not None
+        _routing.learn(refused, function_of(task._item or b"") if is_its_own else None)
         self.tasks.divert(number, self.lane("process"))
         self.tasks.tally.diverted += task._count
         extension = refused[0]

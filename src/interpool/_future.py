@@ -110,7 +110,11 @@ class Future[T](Task, concurrent.futures.Future[T]):
         if self._state is FINISHED and self._exception is None:
             found: Any = self._result
             return found  # type: ignore[no-any-return]
-        return super().result(self._time_left_after_reading(timeout))
+        try:
+            return super().result(self._time_left_after_reading(timeout))
+        finally:
+            # As the base class does: the exception's traceback has this frame, and the future it.
+            self = None  # type: ignore[assignment]  # noqa: PLW0642
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, or None, waiting for its end; as in `concurrent.futures`.

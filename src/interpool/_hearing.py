@@ -5,7 +5,7 @@ user's code, is added to the outcomes.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool._errors import FallbackWarning
@@ -20,6 +20,7 @@ from interpool._task import Outcome, Stage, Task
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._inside.outcomes import Description
 
 type Outcomes = deque[Outcome | Output | Notice]
 """Futures that are to end, what workers have printed, and what is to be reported, in order."""
@@ -41,7 +42,9 @@ class Hearing:
             channels.RETIRING: lambda worker, _, __: engine.staff.note_retiring(worker),
             channels.TAKEN: lambda worker, it, _: engine.stopper.note_taken(worker, *it),
             channels.HIT: lambda _, it, __: engine.stopper.note_hit(*it),
-            channels.SAID: lambda worker, it, said: said.append(Output(worker, it)),
+            channels.SAID: lambda worker, it, said: said.append(
+                it if isinstance(it, Output) else Output(worker, it)
+            ),
             channels.FULL: self._hear_full,
             channels.DIED: self._hear_died,
             channels.LEFT: self._hear_left,
@@ -69,10 +72,10 @@ class Hearing:
     def _answer(self, number: int | None, kind: int, payload: Any, outcomes: Outcomes) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         engine = self._engine
-        if number is not None and (refused := _refusal_in(kind, payload)):
+        if number is not None and (failure := _refusal_in(kind, payload)):
             task = engine.tasks.in_flight.get(number)
             if task is not None and engine.may_fall_back(task):
-                if warning := engine.fall_back(number, refused):
+                if warning := engine.fall_back(number, failure):
                     outcomes.append(Notice(warning, FallbackWarning))
                 return
         is_ours = kind == channels.STRUCK and payload is None  # a worker's says where it was
@@ -94,6 +97,11 @@ class Hearing:
         for number, task in list(tasks.in_flight.items()):
             if tasks.is_taken(task):
                 self._answer(number, channels.DIED, self._engine.broken or LOST, outcomes)
+
+    def _strand_one(self, number: int | None, failure: Failure, outcomes: Outcomes) -> None:
+        """End the task that a worker had last, unless it is answered, or has gone elsewhere."""
+        if number in self._engine.tasks.in_flight:
+            self._answer(number, channels.DIED, failure, outcomes)
 
     # --- workers ---------------------------------------------------------------------------------
 
@@ -125,7 +133,7 @@ class Hearing:
         """A worker's loop broke down, perhaps with a task; the next would, if it never began."""
         task, description = payload
         failure = Failure.from_frame(description)
-        self._answer(task, channels.DIED, failure, outcomes)
+        self._strand_one(task, failure, outcomes)
         if self._engine.staff.is_new(number):
             self._break(failure, outcomes)
 
@@ -134,7 +142,7 @@ class Hearing:
         if (worker := self._engine.staff.note_left(number)) is not None:
             worker.release()
             task = worker.board[channels.TASK]  # if it is not answered, it never will be
-            self._answer(task, channels.DIED, self._engine.broken or LOST, outcomes)
+            self._strand_one(task, self._engine.broken or LOST, outcomes)
 
     def _hear_gone(self, number: int, _: None, outcomes: Outcomes) -> None:
         """A worker is no more: it says nothing, and answers no ring and no task."""
@@ -162,14 +170,14 @@ class Hearing:
                 outcomes.append(Outcome(task, channels.UNSTARTED, failure))
 
 
-def _refusal_in(kind: int, payload: Any) -> tuple[str, ...] | None:
-    """Return the extension that has refused an interpreter, and how it was reached, if one has."""
-    found: tuple[str, ...] | None = None
+def _refusal_in(kind: int, payload: Any) -> Description | None:
+    """Return what says that an extension has refused an interpreter, if one has."""
+    failures: Iterable[Description] = ()
     if kind == channels.FAILED:
-        found = payload[4]
+        failures = (payload,)
     elif kind == channels.EACH:
-        found = next((it[4] for it in payload[2].values() if it[4]), None)
-    return found
+        failures = payload[2].values()
+    return next((it for it in failures if it[4]), None)
 
 
 def _stop_of(task: Task, kind: int, payload: Any) -> Stop:

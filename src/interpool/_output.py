@@ -11,6 +11,7 @@ would wait for ever.
 import logging
 import marshal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ class Output:
 
     worker: int
     said: surroundings.Said | None
+    passed_on: Callable[[], object] | None = None  # called then
 
 
 class Console:
@@ -41,6 +43,13 @@ class Console:
 
     def pass_on(self, output: Output) -> None:
         """Take a piece. Called by one thread, and under no lock."""
+        try:
+            self._pass_on(output)
+        finally:
+            if output.passed_on is not None:
+                output.passed_on()
+
+    def _pass_on(self, output: Output) -> None:
         if output.said is None:
             self._pieces.pop(output.worker, None)
             return

@@ -136,6 +136,8 @@ class Stopper:
             found = engine.tasks.find(task)
             if found is None or found._stop is not None:
                 return
+            if found._lane is not None and number >= 0:
+                return  # an interpreter refused it: its time begins anew, in a process
             limit = found._terms.timeout or 0.0
             self.stop(found, Stop(Reason.TIMEOUT, limit=limit), engine.staff.workers.get(number))
 

@@ -101,12 +101,14 @@ _REFUSALS = (" does not support loading in subinterpreters", " do not yet suppor
 
 def _refused(error: BaseException) -> tuple[str, ...] | None:
     """Say which extension refuses interpreters, if that is why, and how it was reached."""
-    chain: list[str] = []
-    extension = ""
     seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen and not extension:
+    due: list[tuple[BaseException, list[str]]] = [(error, [])]
+    while due:
+        found, before = due.pop()
+        if id(found) in seen:
+            continue
         seen.add(id(found))
+        chain = [*before]
         frames = found.__traceback__
         while frames is not None:
             frame = frames.tb_frame
@@ -115,9 +117,11 @@ def _refused(error: BaseException) -> tuple[str, ...] | None:
                 chain.append(name)
             frames = frames.tb_next
         if isinstance(found, ImportError) and any(it in str(found) for it in _REFUSALS):
-            extension = _extension_in(str(found)) or found.name or "an extension"
-        found = found.__cause__ or found.__context__
-    return (extension, *chain) if extension else None
+            return _extension_in(str(found)) or found.name or "an extension", *chain
+        members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
+        others = (*members, found.__context__, found.__cause__)  # the last is looked at first
+        due += [(other, chain) for other in others if other is not None]
+    return None
 
 
 def _extension_in(text: str) -> str:

@@ -9,7 +9,8 @@ task gets there and how it is struck:
 * It is struck by SIGINT. The handler runs in the task's own thread, so the gate needs no more than
   to be looked at.
 
-It ends when its socket is closed: with main, whatever became of that.
+It ends when its socket is closed. With main, whatever became of that, it ends at once, be it in the
+midst of a task: on Linux, elsewhere when the task has ended.
 """
 
 import _thread
@@ -22,7 +23,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from interpool._inside import channels, gate, outcomes, surroundings
@@ -39,6 +40,7 @@ __name__ = "_interpool_process"
 SHARED = 1 << 17
 _READ = 1 << 16
 _LENGTH = 4
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 type Part = bytes | str
 
@@ -52,20 +54,30 @@ def send_parts(sock: socket.socket, parts: Sequence[Part]) -> None:
     Raises:
         OSError: if nobody reads, or the system has no memory to share.
     """
+    _send(sock, *_pack(parts))
+
+
+def _pack(parts: Sequence[Part]) -> tuple[bytes, int]:
+    """Return what goes into the stream, and the descriptor that goes along, -1 for none."""
     raw = [it.encode("utf-8", "surrogatepass") if isinstance(it, str) else it for it in parts]
     texts = [isinstance(it, str) for it in parts]
     sizes = [len(it) for it in raw]
-    if sum(sizes) < SHARED:
-        header = marshal.dumps((sizes, texts, False))
-        frame = len(header).to_bytes(_LENGTH, "little") + header
-        sock.sendall(b"".join((frame, *raw)))
-        return
-    header = marshal.dumps((sizes, texts, True))
+    is_shared = sum(sizes) >= SHARED
+    header = marshal.dumps((sizes, texts, is_shared))
     frame = len(header).to_bytes(_LENGTH, "little") + header
-    memory = _share(raw)
+    if is_shared:
+        return frame, _share(raw)
+    return b"".join((frame, *raw)), -1
+
+
+def _send(sock: socket.socket, data: bytes, memory: int) -> None:
+    """Send what was packed."""
+    if memory == -1:
+        sock.sendall(data)
+        return
     try:
-        sent = socket.send_fds(sock, [frame], [memory])
-        sock.sendall(frame[sent:])
+        sent = socket.send_fds(sock, [data], [memory])
+        sock.sendall(data[sent:])
     finally:
         os.close(memory)
 
@@ -73,8 +85,10 @@ def send_parts(sock: socket.socket, parts: Sequence[Part]) -> None:
 class Receiver:
     """The reading end of a socket by which messages come."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, wait: Callable[[int], bool] | None = None) -> None:
+        """Args: the socket, and what waits until it can be read, or says that it never will."""
         self._socket = sock
+        self._wait = wait
         self._data = bytearray()
         self._descriptors: list[int] = []
 
@@ -101,6 +115,8 @@ class Receiver:
 
     def _take(self, size: int) -> bytes | None:
         while len(self._data) < size:
+            if self._wait is not None and not self._wait(self._socket.fileno()):
+                return None
             try:
                 data, descriptors, _, _ = socket.recv_fds(self._socket, _READ, 1)
             except ConnectionResetError:
@@ -175,9 +191,18 @@ class Process:
         else:
             parts = [marshal.dumps(payload)]
         notice = marshal.dumps((subject, channels.SHARED, kind))
-        # The notice first, for main reads the socket when it has come, and this may wait for that.
+        # Nothing fails any more when the notice has gone, for main waits for what it announces; and
+        # that goes behind it, for main reads the socket when it has come.
+        packed = _pack(parts)
         channels.write(self.results, channels.with_length(notice))
-        send_parts(self.socket, parts)
+        _send(self.socket, *packed)
+
+    def listen(self) -> None:
+        """Be struck by SIGINT, whatever the initializer or the last task has done with it."""
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if signal.getsignal(signal.SIGINT) != self.strike:
+            signal.signal(signal.SIGINT, self.strike)
 
     def strike(self, _signal: int, frame: Any) -> None:
         """Interrupt the current task, or keep it from beginning. The handler of SIGINT."""
@@ -200,6 +225,7 @@ class Process:
         while (parts := self.receiver.receive()) is not None:
             head, *large = parts
             task, _, environment, *asked = marshal.loads(head)  # type: ignore[arg-type]
+            self.listen()  # before there is a task: a strike that was meant for the last one lands
             self.current = task
             del parts, head
             surroundings.adopt(environment)
@@ -210,7 +236,7 @@ class Process:
             surroundings.flush()
             try:
                 self.send(task, kind, payload)
-            except (ValueError, MemoryError) as error:
+            except (ValueError, MemoryError, OSError) as error:  # too many descriptors open, say
                 self.send(task, channels.FAILED, outcomes.describe(error, "result"))
             del payload
 
@@ -220,6 +246,19 @@ def _is_large(kind: int, payload: Any) -> bool:
     if kind == channels.VALUE_PICKLED:
         return sum(map(len, payload[1:])) > channels.ATOMIC_WRITE
     return type(payload) in outcomes.APART_TYPES and len(payload) > channels.ATOMIC_WRITE
+
+
+def _end_with(main: int) -> None:
+    """Have this process killed when the thread ends that has started it."""
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes
+    except ImportError:
+        return
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != main:  # it has ended before
+        sys.exit()
 
 
 def run(fd: int, results: int) -> None:
@@ -235,7 +274,8 @@ def run(fd: int, results: int) -> None:
     receiver = Receiver(sock)
     if (first := receiver.receive()) is None:
         return
-    number, names, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    main, number, names, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    _end_with(main)
     process = Process(number, sock, results)
     process.receiver = receiver
     signal.signal(signal.SIGINT, process.strike)

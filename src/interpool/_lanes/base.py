@@ -12,6 +12,7 @@ A lane's hosts are threads, each of which does one task at a time, in its own wa
 The engine's lock covers what the hosts share.
 """
 
+import functools
 import queue
 from abc import ABC, abstractmethod
 from collections import deque
@@ -21,7 +22,9 @@ from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._lanes.processes import Death
     from interpool._lots import Lot
+    from interpool._task import Raised
 
 
 class Host(ABC):
@@ -29,7 +32,7 @@ class Host(ABC):
 
     Attributes:
         task: the one that it does.
-        is_dismissed: whether it is to leave when nothing waits any more.
+        is_dismissed: whether it leaves.
     """
 
     task: Task | None = None
@@ -54,16 +57,16 @@ class Host(ABC):
         """
 
     @abstractmethod
+    def disown(self) -> None:
+        """Close what is open: in a forked child it is somebody else's."""
+
+    @abstractmethod
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
 
     @abstractmethod
     def strike(self) -> None:
         """Interrupt the task. The engine's lock is held."""
-
-    @abstractmethod
-    def disown(self) -> None:
-        """Let go of what a forked child has inherited of it."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -82,6 +85,7 @@ class Lane(ABC):
         self._waiting: deque[Task] = deque()
         self._lots: list[Lot] = []
         self._tokens: Final[queue.SimpleQueue[object]] = queue.SimpleQueue()  # None: leave
+        self._dismissals = 0  # tokens of those that are to leave, not taken
         self._hosts: set[Host] = set()
         self._numbers = 0
 
@@ -113,7 +117,7 @@ class Lane(ABC):
         """Take a task, whose item it has; the caller starts the hosts that are wanted (`hire`)."""
         task._lane = self
         task._stage = Stage.SENT
-        self._engine.tasks.elsewhere[task._task] = task
+        self._engine.tasks.note_elsewhere(task)
         self._waiting.append(task)
         self._tokens.put(task)
 
@@ -179,10 +183,11 @@ class Lane(ABC):
 
     def dismiss(self) -> None:
         """Let the hosts go when they have done what waits. No task will come after that."""
-        for host in self._hosts:
-            if not host.is_dismissed:
-                host.is_dismissed = True
-                self._tokens.put(None)
+        # Not one for each: whoever was hired meanwhile may have taken another one's.
+        staying = sum(1 for host in self._hosts if not host.is_dismissed)
+        while self._dismissals < staying:
+            self._dismissals += 1
+            self._tokens.put(None)
 
     def strike(self, task: int) -> None:
         """Interrupt a task that a host has."""
@@ -197,28 +202,48 @@ class Lane(ABC):
     def kill_all(self) -> None:
         """Put up with all that do not stop."""
         for host in self._hosts:
-            if host.task is not None:
-                host.kill()
+            host.kill()  # without a task, too: its process may wait for a thread that one has left
 
     def note_gone(self, host: Host) -> None:
         """A host's thread is about to end."""
         self._hosts.discard(host)
 
-    def waiting_for_nobody(self) -> list[int]:
-        """Give away the tasks that wait if there is no host to serve them."""
+    def waiting_for_nobody(self, end: Death | Raised) -> list[int]:
+        """Give away the tasks that wait if there is no host to serve them, and end the maps."""
         if self._hosts:
             return []
         lost = [task._task for task in self._waiting]
+        lots = self._lots[:]
         self._waiting.clear()
+        self._lots.clear()
+        for lot in lots:
+            lot.is_in_backlog = False
+            lot.end(functools.partial(end.as_exception, lot.call.name))
         return lost
 
     def disown(self) -> None:
         """Forget all of it: in a forked child it is somebody else's."""
-        self._waiting.clear()
-        self._lots.clear()
         for host in self._hosts:
             host.disown()
+        self._waiting.clear()
+        self._lots.clear()
         self._hosts.clear()
+
+    def give_back(self, host: Host, task: Task) -> bool:
+        """Have others do a task that a host has no means for; return whether there are some.
+
+        There will be no more hosts than those from now on. The host is to leave.
+        """
+        with self._engine.lock:
+            self._hosts.discard(host)
+            if not self._hosts or task._stop is not None:
+                self._hosts.add(host)
+                return False
+            self._most = len(self._hosts)
+            host.task = None
+            self._waiting.appendleft(task)
+            self._tokens.put(task)
+            return True
 
     def _host_of(self, task: int) -> Host | None:
         for host in self._hosts:
@@ -230,11 +255,15 @@ class Lane(ABC):
 
     def take(self, host: Host) -> Task | None:
         """Give a host the next task, waiting for one; None if it is to leave."""
-        while self._tokens.get() is not None:
+        while True:
+            token = self._tokens.get()
             with self._engine.lock:
+                if token is None:
+                    self._dismissals -= 1
+                    host.is_dismissed = True
+                    return None
                 if self._waiting:
                     host.task = self._waiting.popleft()
                     self.feed()
                     return host.task
             # It was withdrawn: its token was of no use.
-        return None

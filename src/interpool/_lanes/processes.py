@@ -14,6 +14,7 @@ It is not `concurrent.futures.ProcessPoolExecutor`: that runs a program's main m
 process, and is broken as a whole by one that dies, of which it does not tell the status.
 """
 
+import contextlib
 import logging
 import marshal
 import os
@@ -23,6 +24,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,16 +33,19 @@ from interpool._errors import ProcessDied
 from interpool._failures import Failure
 from interpool._inside import channels, process
 from interpool._lanes.base import Host, Lane
+from interpool._output import Output
 from interpool._reports import report
 from interpool._task import Task
 from interpool._worker import Settings, modules_inside
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._inside.surroundings import Said
 
 # Runs in a new process; what follows is in its arguments.
 _BOOT: Final = """\
 import marshal, os, sys
+sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
 sock, results, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
@@ -60,6 +65,9 @@ _PATIENCE: Final = 5.0
 # Times that a task is handed to a process that ends before it begins it.
 _TRIES: Final = 3
 _READ: Final = 1 << 16
+# Pieces of a process's output, of 4 KB each, that may wait here to be passed on: else what it
+# prints would pile up where nobody reads as fast. A pipe bounds that of workers. Arbitrary.
+_UNSAID: Final = 256
 
 IS_AVAILABLE: Final = hasattr(socket, "send_fds")
 
@@ -128,11 +136,13 @@ class ProcessHost(Host):
         self._socket: socket.socket | None = None
         self._receiver: process.Receiver | None = None
         self._results = -1
-        # Of a process: what becomes readable when it has ended, and what waits for that.
-        self._ended: tuple[int, select.poll] | None = None
+        self._ended = -1  # of a process: what becomes readable when it has ended
         self._unread = bytearray()
+        self._unsaid = threading.Semaphore(_UNSAID)
+        self._is_complete = False  # the process: started, and all there that it takes
         self._has_begun = False  # the task, as far as we have heard
         self._is_struck = False  # as soon as it has
+        self._is_killed = False  # as soon as there is a process
         self._state = threading.Lock()  # of the process: nobody signals one that has been reaped
         self._thread = _threads.make(self._run, self._name, "_host")
 
@@ -156,11 +166,12 @@ class ProcessHost(Host):
 
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
+        end = Death(0, 0, f"{error}")
         with self._engine.lock:
             self._lane.note_gone(self)
-            lost = self._lane.waiting_for_nobody()
+            lost = self._lane.waiting_for_nobody(end)
         for task in lost:
-            self._engine.report(task, channels.LOST, Death(0, 0, f"{error}"))
+            self._engine.report(task, channels.LOST, end)
 
     def strike(self) -> None:
         """Interrupt the task, when it has begun. The engine's lock is held."""
@@ -169,17 +180,9 @@ class ProcessHost(Host):
             self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End the process."""
+        """End the process, or the one that is being started."""
+        self._is_killed = True
         self._signal(signal.SIGKILL)
-
-    def disown(self) -> None:
-        """Close this process's copies, or the worker would not see its socket closed."""
-        if self._socket is not None:
-            self._socket.close()
-            os.close(self._results)
-        if self._ended is not None:
-            os.close(self._ended[0])
-        self._process = self._socket = self._receiver = self._ended = None
 
     def _signal(self, number: int) -> None:
         with self._state:
@@ -193,6 +196,9 @@ class ProcessHost(Host):
             while (task := self._lane.take(self)) is not None:
                 self._serve(task)
                 del task
+        except _NoMeans as error:  # the others go on
+            message = "A worker process could not be started, so there will be fewer: %s"
+            report(logging.CRITICAL, message, error.__cause__)
         except BaseException as error:  # ours, or the system's: no future waits for this thread
             report(logging.CRITICAL, "the host of a worker process failed", error=error)
             if self.task is not None:
@@ -224,7 +230,10 @@ class ProcessHost(Host):
             except BrokenPipeError, ConnectionResetError:  # it has ended
                 pass
             except OSError as error:
+                is_new = not self._is_complete
                 self._end()
+                if is_new and self._lane.give_back(self, task):
+                    raise _NoMeans from error
                 death = Death(0, 0, f"{error.strerror or error}")
                 break
             pid, status = self._end()
@@ -256,7 +265,9 @@ class ProcessHost(Host):
                 self._engine.report(self._number, kind, payload)
                 self._engine.report(task._task, channels.LOST, Failure.from_frame(payload))
                 raise _Unstarted
-            if kind != channels.BEGUN:
+            if kind == channels.SAID:
+                self._say(payload)
+            elif kind != channels.BEGUN:
                 self._engine.report(subject, kind, payload)
         return False
 
@@ -264,9 +275,23 @@ class ProcessHost(Host):
         """The task is answered, or about to be."""
         with self._engine.lock:
             self.task = None
-            self._has_begun = self._is_struck = False
+            self._has_begun = self._is_struck = self._is_killed = False
 
-    def _frame(self) -> tuple[int, int, Any] | None:
+    def _hear_out(self, patience: float) -> None:
+        """Pass on what a process says on its way out: threads that tasks have left, `atexit`."""
+        until = time.monotonic() + patience
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):  # half a frame
+            while (frame := self._frame(until)) is not None:
+                if frame[1] == channels.SAID:
+                    self._say(frame[2])
+
+    def _say(self, said: Said) -> None:
+        """Report a piece of output, when there is room for one."""
+        self._unsaid.acquire(timeout=_PATIENCE)
+        output = Output(self._number, said, self._unsaid.release)
+        self._engine.report(self._number, channels.SAID, output)
+
+    def _frame(self, until: float | None = None) -> tuple[int, int, Any] | None:
         data = self._unread
         while True:
             size = int.from_bytes(data[: channels.HEADER], "little")
@@ -275,20 +300,25 @@ class ProcessHost(Host):
                 frame: tuple[int, int, Any] = marshal.loads(data[channels.HEADER : end])
                 del data[:end]
                 return frame
-            new = os.read(self._results, _READ) if self._is_heard() else b""
+            new = os.read(self._results, _READ) if self._wait_for(self._results, until) else b""
             if not new:
                 return None
             data += new
 
-    def _is_heard(self) -> bool:
-        """Wait for the process to say something; return whether it has, and has not ended.
+    def _wait_for(self, fd: int, until: float | None = None) -> bool:
+        """Wait for the process to say something; return whether it has, in time, or has ended.
 
-        The end of the pipe does not tell: a child of the process may have it open.
+        The end of the pipe, or of the socket, does not tell: a child of the process may have it
+        open.
         """
-        if self._ended is None:
+        if self._ended == -1 and until is None:
             return True
-        ready = [fd for fd, _ in self._ended[1].poll()]
-        return self._results in ready
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if self._ended != -1:
+            poll.register(self._ended, select.POLLIN)
+        left = None if until is None else max(until - time.monotonic(), 0) * 1000
+        return fd in [ready for ready, _ in poll.poll(left)]
 
     def _shared(self, kind: int) -> Any:
         parts = None if self._receiver is None else self._receiver.receive()
@@ -327,41 +357,63 @@ class ProcessHost(Host):
             os.close(results)
         with self._state:
             self._process = started
-        self._socket, self._receiver = ours, process.Receiver(ours)
+        if self._is_killed:  # set before whoever kills looks whether there is a process
+            self._signal(signal.SIGKILL)
+        self._socket = ours
+        self._receiver = process.Receiver(ours, self._wait_for)
         if hasattr(os, "pidfd_open"):
-            ended, poll = os.pidfd_open(started.pid), select.poll()
-            poll.register(ended, select.POLLIN)
-            poll.register(self._results, select.POLLIN)
-            self._ended = ended, poll
+            self._ended = os.pidfd_open(started.pid)
         self._unread.clear()
+        # What the last one has not said to its end is of no use, and this one counts anew.
+        self._engine.report(self._number, channels.SAID)
         self._lane.started += 1
         ours.sendall(modules)
         first: Any = (
-            *(self._number, (self._name, _threads.shortened(self._name))),
+            *(os.getpid(), self._number, (self._name, _threads.shortened(self._name))),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
         )
         process.send_parts(ours, [marshal.dumps(first)])
+        self._is_complete = True
 
     def _end(self) -> tuple[int, int]:
         """Let the process end, or kill it; return its identifier and its status."""
+        self._is_complete = False
         if self._process is None:
             return 0, 0
         ended = self._process
         if self._socket is not None:
+            with contextlib.suppress(OSError):  # it has ended
+                self._socket.shutdown(socket.SHUT_RDWR)  # whoever else has it open: a forked child
             self._socket.close()
+        begin = time.monotonic()
+        self._hear_out(_PATIENCE)
         try:
-            ended.wait(_PATIENCE)
+            ended.wait(max(begin + _PATIENCE - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             ended.kill()
         with self._state:
             status = ended.wait()
             self._process = None
-        os.close(self._results)
-        if self._ended is not None:
-            os.close(self._ended[0])
-        self._socket = self._receiver = self._ended = None
+        self.disown()
+        self._receiver = None
         return ended.pid, status
+
+    def disown(self) -> None:
+        """Close what is open of the process."""
+        # Forgotten first: a fork may come in between.
+        descriptors = self._results, self._ended
+        self._results = self._ended = -1
+        for descriptor in descriptors:
+            if descriptor != -1:
+                os.close(descriptor)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class _NoMeans(Exception):  # noqa: N818 - it is no error, but what `__cause__` says
+    """The system has given no process."""
 
 
 class _Unstarted(Exception):  # noqa: N818 - it is no error

@@ -6,6 +6,7 @@ same gate as in a worker (`_inside.gate`); one that does not stop in time is lef
 which is given up.
 """
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,23 +71,26 @@ class ThreadHost(Host):
         """
         self._thread.start()
 
+    def disown(self) -> None:
+        """Nothing is open."""
+
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
+        end = Raised(error)
         with self._engine.lock:
             self._lane.note_gone(self)
-            lost = self._lane.waiting_for_nobody()
+            lost = self._lane.waiting_for_nobody(end)
         for task in lost:
-            self._engine.report(task, channels.LOST, Raised(error))
+            self._engine.report(task, channels.LOST, end)
 
     def strike(self) -> None:
         """Interrupt the task. The engine's lock is held."""
         if self.task is not None:
             # In a thread of its own, for it waits for the GIL again and again.
-            key = self._key(self.task)
-            _threads.make(lambda: self._strike(key), "interpool_strike").start()
-
-    def disown(self) -> None:
-        """Nothing: the thread is not there."""
+            task, key = self.task, self._key(self.task)
+            # If the system gives none: such a task is given up, when its time of grace is over.
+            with contextlib.suppress(RuntimeError):
+                _threads.make(lambda: self._strike(task, key), "interpool_strike").start()
 
     def kill(self) -> None:
         """Leave the task to this thread, and its place to another. The engine's lock is held."""
@@ -103,15 +107,24 @@ class ThreadHost(Host):
         # Of a pool in a worker: not the number of a task of that worker's own.
         return id(self), task._task
 
-    def _strike(self, key: Any) -> None:
+    def _strike(self, task: Task, key: Any) -> None:
         places = gate.strike(key)
         if places is not None:
             self._engine.report(self._number, channels.HIT, (key[1], places))
+            return
+        with self._engine.lock:
+            is_over = self.task is not task
+        if is_over:
+            gate.forget(key)
 
     def _run(self) -> None:
         while (task := self._lane.take(self)) is not None:
             kind, payload = self._outcome_of(task)
-            if not self._has_answered():
+            is_wanted = self._has_answered()
+            # Of a strike that did not find it: if that comes later yet, it sees that this is over.
+            # Else it would wait for a task of that number, of a host that is where this one was.
+            gate.forget(self._key(task))
+            if not is_wanted:
                 return
             self._engine.report(task._task, kind, payload)
             del task, payload
@@ -148,13 +161,12 @@ class ThreadHost(Host):
             gate.close_gate(key)
         except gate.Interrupted:
             return channels.STRUCK, [*gate.struck_at]
-        finally:
-            gate.forget(key)
         if failure is not None:
             try:
                 return channels.LOST, Raised(failure)
             finally:
-                del failure
+                # Its frames refer to this one, which must not refer to the future that holds it.
+                del failure, task, function, args, kwargs
         return channels.VALUE_PLAIN, value
 
 
