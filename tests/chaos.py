@@ -32,7 +32,7 @@ import chaos_tasks as tasks
 from chaos_checks import ChaosError, Noise, Remains, listening, resident_bytes
 from chaos_users import User, draw_retry
 from chaos_world import Ending, World, draw_ending
-from interpool import InterpreterPoolExecutor
+from interpool import InterpreterPoolExecutor, _accounts
 
 # Bytes by which the process may grow: what allocators keep of many threads for later (a debug build
 # twice as much), and so much for each pool, which has five interpreters on average; some have a
@@ -109,7 +109,7 @@ class Round:
             del lengthy
         return (
             f"settings {self._settings}, ended: {self._how}\n"
-            f"{engine.description()}, refusal {engine.refusal!r}\n"
+            f"{_accounts.description(engine, engine.name)}, refusal {engine.refusal!r}\n"
             f"boards {boards}, in flight {in_flight}\n{staff}\n{dispatch}"
         )
 

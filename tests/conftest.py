@@ -60,6 +60,6 @@ def arrivals() -> Iterator[Gate]:
 
 
 def pytest_collection_finish() -> None:
-    """Have the collections that tests ask for not look at what was there before the first of them."""
+    """Have the collections that tests ask for pass over what was there before the first of them."""
     gc.collect()
     gc.freeze()

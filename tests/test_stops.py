@@ -232,14 +232,14 @@ def test_an_interrupt_between_two_runs_is_the_end(
     pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch, lane: Any
 ) -> None:
     engine = pool._engine
-    try_again = engine.try_again
+    try_again = engine.retrying.try_again
     stopped: list[bool] = []
 
     def interrupt_first(task: Any, error: BaseException) -> BaseException | None:
         stopped.append(task.interrupt())
         return try_again(task, error)
 
-    monkeypatch.setattr(engine, "try_again", interrupt_first)
+    monkeypatch.setattr(engine.retrying, "try_again", interrupt_first)
     view = pool.options(retries=Retry(3, delay=0), lane=lane)
     error = view.submit(divide, 1, 0).exception(PATIENCE)
     assert isinstance(error, TaskInterrupted)

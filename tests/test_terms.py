@@ -600,7 +600,7 @@ def test_a_task_decided_upon_while_the_pool_is_closed_is_the_last(
     """The answer is read before `shutdown`, and what becomes of it decided afterwards."""
     pool = InterpreterPoolExecutor(1, retries=Retry(1, on=ValueError, delay=0))
     engine = pool._engine
-    decide = engine.try_again
+    decide = engine.retrying.try_again
     answered, is_closed = threading.Event(), threading.Event()
 
     def late(task: Any, error: BaseException) -> BaseException | None:
@@ -608,7 +608,7 @@ def test_a_task_decided_upon_while_the_pool_is_closed_is_the_last(
         assert is_closed.wait(PATIENCE)
         return decide(task, error)
 
-    monkeypatch.setattr(engine, "try_again", late)
+    monkeypatch.setattr(engine.retrying, "try_again", late)
     future = pool.submit(fail, arrivals.entry, LookupError())
     future.add_done_callback(lambda _: None)  # so that it is read
     assert answered.wait(PATIENCE)
@@ -624,13 +624,13 @@ def test_an_interrupt_between_a_run_and_the_next_is_the_end(
     """After the answer was read, and before anybody has decided to try again."""
     with InterpreterPoolExecutor(1, retries=Retry(1, delay=0)) as pool:
         engine = pool._engine
-        decide = engine.try_again
+        decide = engine.retrying.try_again
 
         def late(task: Any, error: BaseException) -> BaseException | None:
             assert task.interrupt()
             return decide(task, error)
 
-        monkeypatch.setattr(engine, "try_again", late)
+        monkeypatch.setattr(engine.retrying, "try_again", late)
         future = pool.submit(fail, arrivals.entry, LookupError("first"))
         error = future.exception(PATIENCE)
         assert isinstance(error, TaskInterrupted)

@@ -261,7 +261,7 @@ class Collector:
         if task._message is not None:
             error = _error_of(outcome)
             if error is not None:
-                if (final := self._engine.try_again(task, error)) is None:
+                if (final := self._engine.retrying.try_again(task, error)) is None:
                     return
                 outcome = Outcome(task, channels.DIED, Raised(final))
         _end(outcome)

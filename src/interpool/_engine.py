@@ -25,24 +25,21 @@ thread SIGINT is `Deferred` meanwhile.
 """
 
 import concurrent.futures
-import functools
 import itertools
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _environment, _exit, _lanes, _lifetime, _routing
+from interpool import _environment, _exit, _lanes, _lifetime
 from interpool._batching import Paces
 from interpool._callbacks import Callback
 from interpool._codec import Request
 from interpool._collector import Collector
 from interpool._dispatch import Dispatch
-from interpool._errors import TaskInterrupted
 from interpool._failures import Failure
+from interpool._fallback import Fallback
 from interpool._future import Future
 from interpool._hearing import Hearing, Outcomes
 from interpool._idling import Idling
@@ -51,19 +48,19 @@ from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
 from interpool._lanes.base import Host, Lane
 from interpool._reports import warn
+from interpool._retrying import Retrying
 from interpool._spares import SPARES
 from interpool._staff import Staff
-from interpool._statistics import Statistics, Tasks, Times, lanes_of, process_memory
 from interpool._stopper import Stopper
 from interpool._stops import GRACE, SHORT_GRACE, Reason, Stop
 from interpool._task import Outcome, Stage, Task, Work
-from interpool._terms import PLAIN, Terms, note_attempts
+from interpool._terms import PLAIN, Terms
 from interpool._timekeeper import Timekeeper
-from interpool._transport import Frame, Transport, function_of, item_of
+from interpool._transport import Frame, Transport, item_of
 from interpool._worker import Settings, Worker
 
 if TYPE_CHECKING:
-    from interpool._inside.outcomes import Description, Message
+    from interpool._inside.outcomes import Message
     from interpool._lots import Lot
     from interpool._transport import Item
 
@@ -109,8 +106,8 @@ class Engine:
         self.refusal: str | None = None  # why no task is taken any more
         self.broken: Failure | None = None
         self.is_terminated = self._is_quiet = False
-        self.falls_back = falls_back
-        self._fallen_back: set[tuple[str, str]] = set()  # functions and extensions that were said
+        self.fallback = Fallback(self, is_on=falls_back)
+        self.retrying = Retrying(self)
         self._is_paused = False  # for a fork: see `pause`
         self._is_at_rest = threading.Event()
         self._moved = 0, 0  # bytes sent and received, once the channels are closed
@@ -232,7 +229,7 @@ class Engine:
                 if task._message is not None:  # it may have waited to be tried again
                     self.timekeeper.drop((self, task._task))
             if withdrawn:
-                self._look_whether_all_is_sent()
+                self.look_whether_all_is_sent()
         return withdrawn
 
     def listen_to(self, future: Future[Any]) -> None:
@@ -445,55 +442,21 @@ class Engine:
         if collector is not None:
             collector.join()
 
-    def description(self) -> str:
-        """Say in a few words what there is."""
-        with Deferred(), self.lock:
-            staff, (waiting, running) = self.staff, self.tasks.census()
-            workers = f"{len(staff.workers)} of {staff.most} workers"
-            abandoned = f", {len(staff.abandoned)} abandoned" if staff.abandoned else ""
-            tasks = f"{running} tasks running, {waiting} waiting"
-            state = "broken" if self.broken else "shut down" if self.refusal else "open"
-            return f"{self._settings.name_prefix}: {state}, {workers}{abandoned}, {tasks}"
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes that were sent to workers, and received from them."""
+        transport = self.transport
+        return self._moved if transport is None else (transport.sent, transport.received)
 
-    def statistics(self) -> Statistics:
-        """Count and measure."""
-        with Deferred(), self.lock:
-            tasks, transport, staff = self.tasks, self.transport, self.staff
-            waiting, running = tasks.census()
-            tally = tasks.tally
-            alive = {"process": 0, "thread": 0}
-            for lane in tasks.lanes.values():
-                running += lane.running
-                waiting += lane.waiting
-                alive[lane.name] = lane.alive
-            boards = [worker.board for worker in staff.everybody()]
-            starts = [
-                int(it.ready_after * 1e9) for it in staff.everybody() if it.ready_after is not None
-            ]
-            return Statistics(
-                workers=replace(
-                    staff.statistics(), processes=alive["process"], threads=alive["thread"]
-                ),
-                tasks=Tasks(
-                    waiting=waiting,
-                    running=running,
-                    delayed=tasks.delayed,
-                    done=tally.done,
-                    failed=tally.failed,
-                    cancelled=tally.cancelled,
-                    interrupted=tally.interrupted,
-                    timed_out=tally.timed_out,
-                    retried=tally.retried,
-                    diverted=tally.diverted,
-                ),
-                lanes=lanes_of(tally),
-                queue_times=staff.records.queue_times(boards),
-                run_times=staff.records.run_times(boards),
-                start_times=Times.of(staff.hired, [*staff.records.starts, *starts]),
-                bytes_sent=self._moved[0] if transport is None else transport.sent,
-                bytes_received=self._moved[1] if transport is None else transport.received,
-                memory=process_memory(),
-            )
+    @property
+    def name(self) -> str:
+        """What the names of its threads begin with."""
+        return self._settings.name_prefix
+
+    def wake(self) -> None:
+        """Have whoever reads, or should, look at what has changed. The lock is held."""
+        if self.transport is not None:
+            self._wake(self.transport)
 
     def disown(self, refusal: str) -> None:
         """Become a closed pool in a forked child, where no thread or interpreter of it is."""
@@ -576,52 +539,6 @@ class Engine:
         if not self._is_quiet:
             warn(message)
 
-    def try_again(self, task: Task, error: BaseException) -> BaseException | None:
-        """Have a task whose run has failed run again, if it may; else return what it ends with."""
-        retry = task._terms.retry
-        failed = len(task._failures) + 1
-        # Outside the lock: both ask the exception's class, which is the user's.
-        is_wanted = retry is not None and task.is_wanted and retry.wants(error, failed)
-        line = _line_of(error)
-        with self.lock:
-            is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
-            if retry is None or not is_wanted or is_stopped or self.is_terminated or self.broken:
-                self.tasks.decide(task, is_tried_again=False)
-                self._look_whether_all_is_sent()
-            else:
-                pause = retry.pause(failed)
-                task._failures += (
-                    f"Run {failed} failed ({line}); the next was due {pause:.3g} s later",
-                )
-                task._stop = None
-                self.tasks.decide(task, is_tried_again=True)
-                if isinstance(task, Future) and "_condition" in vars(task):
-                    self.listen_to(task)
-                resend = functools.partial(self._resend, task)
-                self.timekeeper.set((self, task._task), time.monotonic() + pause, resend)
-                return None
-        if is_stopped and task._stop is not None and type(error) is not TaskInterrupted:
-            # It was interrupted after that run.
-            error, failure = task._stop.as_exception(task._name), error
-            error.__cause__ = failure
-        note_attempts(error, task._failures)
-        return error
-
-    def _resend(self, task: Task) -> None:
-        """Run a task again whose pause is over: called by the timekeeper."""
-        message = task._message
-        if message is None:
-            return
-        number = self.new_number()
-        watched = task._terms.timeout is not None
-        item = item_of(number, task._environment, message, is_watched=watched)
-        with self.lock:
-            is_sent = self.tasks.resend(task, number, item)
-            if is_sent and self.transport is not None:
-                self._wake(self.transport)
-        if is_sent:
-            self.hire()
-
     def collapse(self, error: BaseException, outcomes: Outcomes) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
         failure = Failure.from_frame(describe(error, "collector"))
@@ -665,7 +582,7 @@ class Engine:
         if self._collector is not None:
             self._collector.call()
 
-    def _look_whether_all_is_sent(self) -> None:
+    def look_whether_all_is_sent(self) -> None:
         """Let the workers of a closed pool go, if the last that might be sent again will not be.
 
         To be called where a task that might have been leaves: its last frame has been read by then,
@@ -709,42 +626,6 @@ class Engine:
         if (lane := self.tasks.lanes.get(name)) is None:
             lane = self.tasks.lanes[name] = _lanes.make(name, self, self._settings)
         return lane
-
-    def may_fall_back(self, task: Task) -> bool:
-        """Whether a task that was refused in an interpreter may run in a process."""
-        if self.broken is not None:
-            return False  # nobody would be hired for it
-        return self.falls_back and task._stop is None and task._terms.lane == "auto"
-
-    def fall_back(self, number: int, failure: Description) -> str | None:
-        """Have a task run in a process that an extension has kept from running in an interpreter.
-
-        The lock is held.
-
-        Args:
-            number: the task's.
-            failure: what says so.
-
-        Returns:
-            What to warn of, if that has not been said.
-        """
-        task = self.tasks.in_flight[number]
-        stage, *_, refused = failure
-        assert refused is not None  # noqa: S101 - that is what it says
-        # Of an argument of such a class, the function knows nothing.
-        is_its_own = stage != "argument" and task._item is not None
-        _routing.learn(refused, function_of(task._item or b"") if is_its_own else None)
-        self.tasks.divert(number, self.lane("process"))
-        self.tasks.tally.diverted += task._count
-        extension = refused[0]
-        if (task._name, extension) in self._fallen_back:
-            return None
-        self._fallen_back.add((task._name, extension))
-        return (
-            f"{task._name} runs in a worker process, for the extension module {extension} does not "
-            "support loading in subinterpreters. What it did before that is done again. "
-            'fallback="error" makes this an error, lane="process" says that it is meant'
-        )
 
     def _lacks_successor(self) -> bool:
         """Whether a worker is to be started that will take another one's place."""
@@ -804,10 +685,3 @@ class Engine:
                 worker.dismissed = True
                 transport.put_stop()
         transport.ring()
-
-
-def _line_of(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception_only(error)).strip()
-    except Exception:  # its own code
-        return type(error).__qualname__

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal
 
-from interpool import _environment
+from interpool import _accounts, _environment
 from interpool._codec import Call
 from interpool._cpu import available_cores
 from interpool._engine import Engine
@@ -292,11 +292,11 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
 
         .. versionadded:: 0.1
         """
-        return self._engine.statistics()
+        return _accounts.statistics(self._engine)
 
     def __repr__(self) -> str:
         """The essentials, for a prompt or a log."""
-        return f"<{type(self).__name__} {self._engine.description()}>"
+        return f"<{type(self).__name__} {_accounts.description(self._engine, self._engine.name)}>"
 
 
 def _checked_workers(number: object, name: str = "max_workers") -> int:

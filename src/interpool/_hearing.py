@@ -72,12 +72,11 @@ class Hearing:
     def _answer(self, number: int | None, kind: int, payload: Any, outcomes: Outcomes) -> None:
         """Move a task that was sent to where its future is ended, unless that has been done."""
         engine = self._engine
-        if number is not None and (failure := _refusal_in(kind, payload)):
-            task = engine.tasks.in_flight.get(number)
-            if task is not None and engine.may_fall_back(task):
-                if warning := engine.fall_back(number, failure):
-                    outcomes.append(Notice(warning, FallbackWarning))
-                return
+        failure = _refusal_in(kind, payload)
+        if failure is not None and number is not None and engine.fallback.takes(number):
+            if warning := engine.fallback.divert(number, failure):
+                outcomes.append(Notice(warning, FallbackWarning))
+            return
         is_ours = kind == channels.STRUCK and payload is None  # a worker's says where it was
         engine.stopper.note_answered(number, is_ours=is_ours)
         task = engine.tasks.answer(number, kind, payload)

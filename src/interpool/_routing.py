@@ -75,7 +75,7 @@ def lane_of(
     """Return the lane of a call that is sent; None for an interpreter."""
     if terms.lane == "process":
         return terms.lane
-    if terms.lane == "interpreter" or not engine.falls_back or not looked_at:
+    if terms.lane == "interpreter" or not engine.fallback.is_on or not looked_at:
         return None
     return "process" if is_refused(fn, call, (*args, *kwargs.values())) else None
 

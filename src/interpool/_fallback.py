@@ -1,0 +1,60 @@
+"""Tasks that an extension keeps from running in an interpreter: they run in a process instead."""
+
+from typing import TYPE_CHECKING
+
+from interpool import _routing
+from interpool._transport import function_of
+
+if TYPE_CHECKING:
+    from interpool._engine import Engine
+    from interpool._inside.outcomes import Description
+
+
+class Fallback:
+    """What sends the refused tasks of one engine to processes. The engine's lock covers it.
+
+    Attributes:
+        is_on: whether they are sent there, and do not end with the refusal.
+    """
+
+    def __init__(self, engine: Engine, *, is_on: bool) -> None:
+        self.is_on = is_on
+        self._engine = engine
+        self._said: set[tuple[str, str]] = set()  # functions and extensions
+
+    def takes(self, number: int) -> bool:
+        """Whether a task that was refused may run in a process."""
+        engine = self._engine
+        task = engine.tasks.in_flight.get(number)
+        if task is None or not self.is_on or engine.broken is not None:
+            return False  # of a broken pool, nobody would be hired for it
+        return task._stop is None and task._terms.lane == "auto"
+
+    def divert(self, number: int, failure: Description) -> str | None:
+        """Send a task to a process, and learn from what has refused it.
+
+        Args:
+            number: the task's.
+            failure: what says so.
+
+        Returns:
+            What to warn of, if that has not been said.
+        """
+        engine = self._engine
+        task = engine.tasks.in_flight[number]
+        stage, *_, refused = failure
+        assert refused is not None  # noqa: S101 - that is what it says
+        # Of an argument of such a class, the function knows nothing.
+        is_its_own = stage != "argument" and task._item is not None
+        _routing.learn(refused, function_of(task._item or b"") if is_its_own else None)
+        engine.tasks.divert(number, engine.lane("process"))
+        engine.tasks.tally.diverted += task._count
+        extension = refused[0]
+        if (task._name, extension) in self._said:
+            return None
+        self._said.add((task._name, extension))
+        return (
+            f"{task._name} runs in a worker process, for the extension module {extension} does not "
+            "support loading in subinterpreters. What it did before that is done again. "
+            'fallback="error" makes this an error, lane="process" says that it is meant'
+        )
