@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis.strategies import none
 
 from interpool._spares import SPARES
 from support import Gate
@@ -61,5 +63,8 @@ def arrivals() -> Iterator[Gate]:
 
 def pytest_collection_finish() -> None:
     """Have the collections that tests ask for pass over what was there before the first of them."""
+    # Hypothesis, at its first run, looks for who refers to its random numbers, and would not find
+    # those that are frozen.
+    given(none())(lambda _: None)()
     gc.collect()
     gc.freeze()
