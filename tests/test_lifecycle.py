@@ -137,6 +137,83 @@ sys.exit(7)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 7)
 
 
+NESTED = """
+import os, sys, warnings
+from interpool import InterpreterPoolExecutor
+
+def nest(depth, fd):
+    import os
+    from interpool import InterpreterPoolExecutor
+    with InterpreterPoolExecutor(1) as own:
+        if depth:
+            own.submit(nest, depth - 1, fd).result()
+        else:
+            arrivals, entry = os.pipe()
+            stuck = own.submit(stay, entry, fd)
+            os.read(arrivals, 1)
+            stuck.interrupt(grace=0)
+            stuck.exception()
+
+def stay(entry, fd):
+    import functools, operator, os
+    steps = functools.partial(os.write, entry, b"."), functools.partial(os.read, fd, 1)
+    list(map(operator.call, steps))
+
+never, release = os.pipe()
+pool = InterpreterPoolExecutor(1)
+"""
+WAITED_FOR = "pool.submit(nest, {}, never).result()\n"
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("", 0),
+        ("pool.shutdown()", 0),
+        ("sys.exit(7)", 7),
+        ("raise LookupError", 1),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+    ],
+)
+def test_a_program_ends_whose_workers_own_pools_have_left_workers_behind(
+    depth: int, ending: str, code: int
+) -> None:
+    done = run_program(NESTED + WAITED_FOR.format(depth) + ending)
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("raise LookupError", 1)])
+def test_a_program_ends_though_its_workers_make_pools_later(ending: str, code: int) -> None:
+    done = run_program(f"{NESTED}pool.submit(nest, 1, never)\n{ending}")
+    assert done.returncode == code, done.stderr
+    assert "so it was abandoned" in done.stderr
+
+
+def test_an_exit_status_that_nobody_knows_is_waited_for() -> None:
+    done = run_program(f"""{NESTED}
+from interpool import _exit
+def shown(message, *_):
+    if "the program ends when" in str(message):
+        print("it waits")
+        os.write(release, b".")
+
+warnings.showwarning = shown
+entered, enter = os.pipe()
+
+def nest_later(entered, fd):
+    import os
+    os.read(entered, 1)
+    nest(0, fd)
+
+pool.submit(nest_later, entered, never)
+note_exit = _exit.note_exit
+_exit.note_exit = lambda: (note_exit(), os.write(enter, b"."))
+sys.exit(7)
+""")
+    assert (done.stdout, done.returncode) == ("it waits\n", 7), done.stderr
+
+
 def test_ctrl_c_again_while_the_exit_waits_ends_the_program() -> None:
     done = run_program("""
 import os

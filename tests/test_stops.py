@@ -544,6 +544,58 @@ def test_a_worker_is_given_up_though_no_board_named_its_task_in_time(
         assert pool.statistics().workers.given_up == 1
 
 
+def leave_stuck(depth: int, arrivals: int, entry: int, fd: int) -> None:
+    """Give up a worker of this worker's own pool, or of a pool in the worker of that."""
+    import os
+
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(1) as own:
+        if depth > 1:
+            own.submit(leave_stuck, depth - 1, arrivals, entry, fd).result()
+            return
+        stuck = own.submit(stay_in_c, entry, fd, 1)
+        os.read(arrivals, 1)
+        stuck.interrupt(grace=0)
+        stuck.exception()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_shutdown_does_not_wait_for_what_a_workers_own_pool_left_behind(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder, depth: int
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(leave_stuck, depth, arrivals.exit, arrivals.entry, gate.exit).result(PATIENCE)
+    workers = pool.statistics().workers
+    assert (workers.abandoned, workers.given_up) == (1, 1)
+    assert [it for it in recwarn if "a task has made a pool there" in str(it.message)]
+    gate.open()  # all of it comes back, and goes: the test's end sees to it that nothing is left
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_tasks_per_worker": 1}, {"idle_timeout": 0.001, "min_workers": 0}], ids=str
+)
+def test_a_worker_that_leaves_is_given_up_if_its_own_pool_has_left_one_behind(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder, options: Any
+) -> None:
+    with InterpreterPoolExecutor(1, **options) as pool:
+        pool.submit(leave_stuck, 1, arrivals.exit, arrivals.entry, gate.exit).result(PATIENCE)
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+    assert pool.statistics().workers.given_up == 1
+    gate.open()
+
+
+def test_terminate_gives_up_a_worker_whose_own_pool_has_left_one_behind_once(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
+) -> None:
+    pool = InterpreterPoolExecutor(1)
+    pool.submit(leave_stuck, 1, arrivals.exit, arrivals.entry, gate.exit).result(PATIENCE)
+    pool.terminate_workers()
+    pool.shutdown()
+    assert pool.statistics().workers.given_up == 1
+    gate.open()
+
+
 # --- timeouts ------------------------------------------------------------------------------------
 
 

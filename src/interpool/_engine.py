@@ -105,7 +105,7 @@ class Engine:
         self.done = threading.Event()  # closed, and nobody left but those that were given up
         self.refusal: str | None = None  # why no task is taken any more
         self.broken: Failure | None = None
-        self.is_terminated = self._is_quiet = False
+        self.is_terminated = self.is_quiet = False
         self.fallback = Fallback(self, is_on=falls_back)
         self.retrying = Retrying(self)
         self._is_paused = False  # for a fork: see `pause`
@@ -375,7 +375,7 @@ class Engine:
         """
         with Deferred():
             with self.lock:
-                self._is_quiet = self._is_quiet or is_quiet
+                self.is_quiet = self.is_quiet or is_quiet
                 self.refusal = self.refusal or refusal
                 self.is_terminated = True
                 withdrawn = self.tasks.withdraw_all(concurrent.futures.CancelledError)
@@ -536,7 +536,7 @@ class Engine:
 
     def warn(self, message: str) -> None:
         """Warn of something that the user may want to mend. No lock is held."""
-        if not self._is_quiet:
+        if not self.is_quiet:
             warn(message)
 
     def collapse(self, error: BaseException, outcomes: Outcomes) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from interpool import _exit
 from interpool._errors import FallbackWarning
 from interpool._failures import LOST, Failure
 from interpool._future import Future
@@ -49,6 +50,8 @@ class Hearing:
             channels.DIED: self._hear_died,
             channels.LEFT: self._hear_left,
             channels.GONE: self._hear_gone,
+            channels.NESTS: lambda _, __, ___: _exit.watch(),
+            channels.HELD: self._hear_held,
         }
 
     def act_on(self, subject: int, kind: int, payload: Any, outcomes: Outcomes) -> None:
@@ -153,6 +156,24 @@ class Hearing:
             engine.transport.ring_again()
         if not engine.staff.workers:
             self._strand(outcomes)
+
+    def _hear_held(self, number: int, _: None, outcomes: Outcomes) -> None:
+        """A worker has left, and its interpreter ends no sooner than a thread in C lets it."""
+        engine = self._engine
+        worker = engine.staff.leaving.get(number)
+        if worker is None:
+            return  # given up by now
+        message = (
+            f"The interpreter of the worker {worker.name} does not end, because a task has made a "
+            "pool there, of which a worker was abandoned"
+        )
+        if _exit.can_leave():
+            engine.staff.abandon(worker)
+            message += ", so it was abandoned"
+        else:
+            message += ": the program ends when that one's task returns"
+        if not engine.is_quiet:
+            outcomes.append(Notice(message, RuntimeWarning))
 
     def _break(self, failure: Failure, outcomes: Outcomes) -> None:
         """Take no more tasks, and end those that no worker has taken; the others go on."""

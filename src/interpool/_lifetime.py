@@ -34,6 +34,7 @@ def remember(engine: Engine) -> None:
         if _exiting:
             raise RuntimeError(AFTER_EXIT)
         _engines.add(engine)
+    _exit.note_pool()
 
 
 def forget(engine: Engine, *, leaves_some: bool = False) -> None:
@@ -53,6 +54,7 @@ def _at_exit() -> None:
     global _exiting  # noqa: PLW0603 - the state of this module
     with _lock:
         _exiting = True
+        _exit.note_exit()
         SPARES.close()
         engines = list(_engines)
     try:

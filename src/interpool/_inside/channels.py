@@ -22,9 +22,10 @@ VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH, STRUCK, LOST = range(6)
 # has changed; a piece of what is printed or logged there; it waits until what it has put into its
 # bulk queue is taken, for a byte in the descriptor that is the payload; a task that is watched
 # begins, and when; a task was struck, and where it was; soon it will have done all it is to do;
-# an outcome, whose kind is the payload, comes in shared memory (`process`).
+# an outcome, whose kind is the payload, comes in shared memory (`process`); a task has made a pool
+# there; the interpreter does not end, for that pool has given up a worker (`_exit`).
 BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL, TAKEN, HIT = range(6, 17)
-RETIRING, SHARED = 17, 18
+RETIRING, SHARED, NESTS, HELD = range(17, 21)
 
 # A worker's board: numbers of 8 bytes in memory of main's, which one of the two sides writes and
 # the other looks at when it likes. The task that it runs, or did last, 0 when it sleeps, or

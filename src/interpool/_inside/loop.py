@@ -9,8 +9,8 @@ It guarantees:
 * It leaves when it takes `STOP`, when it has done as many tasks as it may, or when its board says
   so; in the latter two cases it takes no task before.
 
-It assumes that the descriptors and queues it is given stay open until its last frame, ``LEFT``, has
-been read.
+It assumes that the queues it is given stay until its last frame, ``LEFT``, has been read, and the
+descriptors until its interpreter is gone: what is left there may have a word to say (`tell`).
 """
 
 import _interpqueues
@@ -303,6 +303,13 @@ _FRAME = channels.ATOMIC_WRITE - channels.HEADER
 def forget(task: int) -> None:
     """A task that was not struck here has ended."""
     gate.forget(task)
+
+
+def tell(kind: int) -> None:
+    """Tell main of this interpreter, from any thread; where there is no loop, nobody."""
+    if _loop is not None:
+        frame = marshal.dumps((_loop.number, kind, None))
+        channels.write(_loop.results, channels.with_length(frame))
 
 
 def join() -> None:
