@@ -414,6 +414,55 @@ def test_a_strike_lands_when_a_call_in_c_returns() -> None:
     assert victim.raised == [gates.Interrupted]
 
 
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
+def test_a_strike_wakes_who_waits_for_a_condition(timeout: float | None) -> None:
+    condition = threading.Condition()
+
+    def wait() -> None:
+        with condition:
+            condition.wait(timeout)
+
+    victim = Victim(19, wait)
+    assert victim.begun.wait(PATIENCE)
+    while not condition._waiters:  # type: ignore[attr-defined]
+        pass
+    assert gates.strike(19)
+    victim.after.set()
+    victim.thread.join(PATIENCE)
+    assert victim.raised == [gates.Interrupted]
+    assert not condition._waiters  # type: ignore[attr-defined]
+
+
+def test_a_strike_wakes_nobody_who_waits_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception has landed by the time of the waking, and what it left by waits itself."""
+    hit, cleaned = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def wait() -> None:
+        try:
+            threading.Event().wait()
+        finally:
+            hit.set()
+            ended.append(cleaned.wait(PATIENCE))
+
+    wake = gates._wake
+
+    def wake_late(frame: Any) -> None:
+        wake(frame)
+        assert hit.wait(PATIENCE)
+        wake(frame)
+        cleaned.set()
+
+    monkeypatch.setattr(gates, "_wake", wake_late)
+    victim = Victim(20, wait)
+    assert victim.begun.wait(PATIENCE)
+    assert gates.strike(20)
+    victim.after.set()
+    victim.thread.join(PATIENCE)
+    assert victim.raised == [gates.Interrupted]
+    assert ended == [True]
+
+
 def test_whoever_closes_the_gate_takes_back_what_has_not_landed() -> None:
     """The exception is set and taken back in calls of C, between which nothing can be raised."""
     gates.strike(16)  # makes what sets exceptions
@@ -900,6 +949,86 @@ def test_a_task_of_its_own_pool_stops_with_it(arrivals: Gate) -> None:
         assert future.interrupt(grace=PATIENCE)
         assert isinstance(future.exception(PATIENCE), TaskInterrupted)
         assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+
+
+def wait_for_result(entry: int) -> None:
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(1) as own:
+        own.submit(spin, entry).result()
+
+
+def wait_for_the_end_of_the_pool(entry: int) -> None:
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(1) as own:
+        own.submit(spin, entry)
+
+
+def wait_for_a_map(entry: int) -> None:
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(1) as own:
+        list(own.map(spin, [entry]))
+
+
+def wait_for_one_of_them(entry: int) -> None:
+    import concurrent.futures
+
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(1) as own:
+        concurrent.futures.wait([own.submit(spin, entry)])
+
+
+def wait_in_a_map_beside_a_reader(entry: int) -> None:
+    import threading
+
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(2) as own:
+        reader = threading.Thread(target=own.submit(spin, entry).exception)
+        reader.start()
+        while own._engine._collector is None or own._engine._collector._reader is None:
+            pass
+        list(own.map(spin, [entry]))
+
+
+def wait_two_deep(entry: int) -> None:
+    from interpool import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(1) as own:
+        own.submit(wait_for_result, entry).result()
+
+
+def wait_for_an_item(entry: int) -> None:
+    import os
+    import queue
+
+    os.write(entry, b".")
+    queue.Queue[None]().get()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        wait_for_result,
+        wait_for_the_end_of_the_pool,
+        wait_for_a_map,
+        wait_for_one_of_them,
+        wait_in_a_map_beside_a_reader,
+        wait_two_deep,
+        wait_for_an_item,
+    ],
+)
+def test_a_task_that_waits_is_woken_for_it(
+    pool: InterpreterPoolExecutor, arrivals: Gate, function: Callable[[int], None]
+) -> None:
+    future = pool.submit(function, arrivals.entry)
+    arrivals.wait()
+    assert future.interrupt(grace=PATIENCE)
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    assert pool.statistics().workers.given_up == 0
 
 
 def test_what_a_task_passes_is_served_after_an_interrupt(

@@ -108,6 +108,10 @@ class Collector:
         else:
             Deferred.let_users_code_through(callback, future)
 
+    def wake_reader(self) -> None:
+        """Wake a thread that waits for a result of its own: there is an exception for it."""
+        self._engine.nudge()
+
     @property
     def is_read_here(self) -> bool:
         """Whether it is the calling thread that reads."""

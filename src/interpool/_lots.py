@@ -13,6 +13,7 @@ The engine's lock covers all of it. Users' code runs outside: items are encoded 
 added, and results are loaded by the thread that takes them.
 """
 
+import contextlib
 import threading
 import time
 from bisect import insort
@@ -309,7 +310,8 @@ class Lot:
 
     def _wake(self) -> None:
         if self._waiter is not None and self._is_there():
-            self._waiter.release()
+            with contextlib.suppress(RuntimeError):  # an interrupt has woken it (`_inside.gate`)
+                self._waiter.release()
             self._waiter = None
             self.engine.listen_no_more()
 

@@ -10,6 +10,7 @@ landed yet. It guarantees:
   more; or a strike, which sets the exception before anybody else can run (see `strike`).
 * A task is struck once. So whatever catches `Interrupted` outside the task needs no guard.
 * A strike that comes before the task has begun keeps it from beginning.
+* A task that waits for something in Python's own terms is woken by it (`_wake`).
 
 The loop's thread opens and closes; strikes come from the worker's host thread, which enters this
 interpreter for them.
@@ -114,6 +115,10 @@ def strike(task: int) -> list[Place] | None:
     sys.setswitchinterval(1e-6)
     try:
         set_exception = _prepare()
+        # Not the modules that wrap them, which are more to import.
+        from _functools import partial  # type: ignore[import-not-found]
+        from _operator import call
+
         _condemned.add(task)
         thread = armed.get(task)
         if thread is None:
@@ -121,21 +126,41 @@ def strike(task: int) -> list[Place] | None:
         # Known to the loop before it can know that it was struck.
         frame = sys._current_frames().get(thread)
         places = struck_at = _places_of(frame)
-        # All of this is one call from one function in C to the next: the entry is taken out and the
-        # exception set with no bytecode, and so no other thread of this interpreter, in between.
+        # All of this is one call from one function in C to the next: the entry is taken out, the
+        # exception set, and looked where the thread waits, if it does, with no bytecode, and so no
+        # other thread of this interpreter, in between.
         taken = filter(None, map(armed.pop, (task,), (None,), strict=False))
-        if not sum(map(set_exception, taken, (Interrupted,), strict=False)):
+        hits = map(set_exception, taken, (Interrupted,), strict=False)
+        steps: tuple[Any, ...] = partial(sum, hits), sys._current_frames
+        hit, frames = map(call, steps)
+        if not hit:
             return None  # it has ended meanwhile
         _condemned.discard(task)
-        _wake(frame)
+        _wake(frames.get(thread))
         return places
     finally:
         sys.setswitchinterval(interval)
 
 
 def _wake(frame: Any) -> None:
-    """Wake the event loop of asyncio that runs there, which waits in C as long as nothing comes."""
+    """Wake a thread that waits in C as long as nothing comes, if it is known how.
+
+    That is: where it waits for a `threading.Condition`, and so for an event, a queue, a future; in
+    an event loop of asyncio; or for results of a pool of its own.
+    """
+    if frame is not None and (_module_of(frame), frame.f_code.co_name) in _WAITS:
+        # The lock is of this very wait: should the thread have woken by itself, it is nobody's, and
+        # no other wait, in a `finally` block say, is ended in its place.
+        waiter = frame.f_locals.get("waiter")
+        if waiter is not None:
+            try:
+                waiter.release()
+            except RuntimeError:  # it has been, or is not waited for yet
+                return
     while frame is not None:
+        if frame.f_code.co_name == "read_until" and _module_of(frame) == "interpool._collector":
+            frame.f_locals["self"].wake_reader()
+            return
         if frame.f_code.co_name == "run_forever":
             loop = frame.f_locals.get("self")
             if (call := getattr(loop, "call_soon_threadsafe", None)) is not None:
@@ -145,6 +170,13 @@ def _wake(frame: Any) -> None:
                     return
                 return
         frame = frame.f_back
+
+
+_WAITS = frozenset({("threading", "wait"), ("interpool._lots", "_wait")})
+
+
+def _module_of(frame: Any) -> Any:
+    return frame.f_globals.get("__name__")
 
 
 def condemn(task: int) -> None:
@@ -180,7 +212,7 @@ def _places_of(frame: Any) -> list[Place]:
     """Where a thread is, the innermost frame first, without this package's."""
     places: list[Place] = []
     while frame is not None:
-        if not str(frame.f_globals.get("__name__")).startswith("_interpool_"):
+        if not str(_module_of(frame)).startswith("_interpool_"):
             code = frame.f_code
             places.append((code.co_filename, frame.f_lineno or 0, code.co_qualname))
         frame = frame.f_back
