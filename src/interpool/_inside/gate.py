@@ -196,16 +196,42 @@ def forget(task: int) -> None:
 
 
 def _prepare() -> Callable[[int, Any], int]:
-    global _set_exception, _nothing  # noqa: PLW0603 - made when first needed: ctypes costs 4 ms
+    global _set_exception, _nothing  # noqa: PLW0603 - made when first needed
     if _set_exception is None:
-        import ctypes
-
-        function: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
-        function.argtypes = ctypes.c_ulong, ctypes.py_object
-        function.restype = ctypes.c_int
-        _nothing = ctypes.py_object()
+        try:
+            from _ctypes import dlsym
+        except ImportError:  # Windows, where `ctypes` finds it in its own way
+            function, _nothing = _found_by_ctypes()
+        else:
+            function, _nothing = _found_by(dlsym)
         _set_exception = function
     return _set_exception
+
+
+def _found_by_ctypes() -> tuple[Callable[[int, Any], int], Any]:
+    import ctypes
+
+    function: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    function.argtypes = ctypes.c_ulong, ctypes.py_object
+    function.restype = ctypes.c_int
+    return function, ctypes.py_object()
+
+
+def _found_by(dlsym: Any) -> tuple[Callable[[int, Any], int], Any]:
+    """Find the same with what `ctypes` wraps.
+
+    Importing `ctypes` takes 4 ms, beside a busy thread 8, and 100 where the cores are busy, too.
+    """
+    import _ctypes
+
+    found: Any = _ctypes
+    simple, pointer = found._SimpleCData, found.CFuncPtr
+    number, status, thing = (type(simple)(it, (simple,), {"_type_": it}) for it in "LiO")
+    flags = found.FUNCFLAG_CDECL | found.FUNCFLAG_PYTHONAPI
+    form = type(pointer)("Function", (pointer,), {"_flags_": flags, "_restype_": status})
+    function = form(dlsym(found.dlopen(None, 0), "PyThreadState_SetAsyncExc"))
+    function.argtypes = number, thing
+    return function, thing()
 
 
 def _places_of(frame: Any) -> list[Place]:
