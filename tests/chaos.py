@@ -29,19 +29,22 @@ import time
 from typing import Any, Final
 
 import chaos_tasks as tasks
-from chaos_checks import ChaosError, Noise, Remains, listening, resident_bytes
+from chaos_checks import ChaosError, Noise, Remains, listening
 from chaos_users import User, draw_retry
 from chaos_world import Ending, World, draw_ending
 from interpool import InterpreterPoolExecutor, _accounts
+from memory import keep_little, resident_mib
 
-# Bytes by which the process may grow: what allocators keep of many threads for later (a debug build
-# twice as much), and so much for each pool, which has five interpreters on average; some have a
-# hundred. Measured: 30 MB in 250 pools, 61 MB in 490. A pool that left an interpreter would
-# leave 2.4 MB more; a thousand that are used in one way leave less than 1 KB each (`pools.py`).
-MOODS: Final = 120_000_000 if hasattr(sys, "gettotalrefcount") else 60_000_000
-GROWTH: Final = 300_000
+# MB by which the process may grow: what the largest pools have needed once stays within reach (in
+# the main interpreter's own arenas, above all, and lines of files that tracebacks have shown), and
+# so much for each pool, with its four interpreters on average; some have a hundred. Measured: 3 MB
+# in 880 pools, up to 9 MB in 190 of other seeds, 11 MB in 630 with a debug build. An interpreter of
+# which one object is left keeps all its memory, 2 MB: ten of them show, and in 500 pools so do
+# those of every thirtieth. See `keep_little` for what else would grow: by 60 MB in 300 pools.
+MOODS: Final = 20.0
+GROWTH: Final = 0.01
 # Pools that come first and are not counted: imports, arenas, threads' stacks.
-_WARM_UP: Final = 30
+_WARM_UP: Final = 10
 
 type Counts = collections.Counter[str]
 
@@ -227,11 +230,11 @@ class Chaos:
         self.noise = Noise()
         self.counts: Counts = collections.Counter()
         self.pools = 0
-        self.growth: int | None = None  # bytes, since the first pools
+        self.growth: float | None = None  # MB, since the first pools
         self._patience = patience
         self._before = Remains.now()
         self._worlds: list[World] = []  # whose pipes are open
-        self._size: tuple[int, int] | None = None  # of how many bytes we were, after which pool
+        self._size: tuple[float, int] | None = None  # of how many MB we were, after which pool
         self._round: Round | None = None
 
     def run_pool(self, number: int) -> None:
@@ -261,7 +264,7 @@ class Chaos:
         """See what is left of the last pools."""
         self._before.check(self._worlds, self._patience)
         if self._size is None and self.pools >= _WARM_UP:
-            self._size = resident_bytes(), self.pools
+            self._size = resident_mib(), self.pools
 
     def check_memory(self) -> None:
         """See by how much the process has grown."""
@@ -269,9 +272,9 @@ class Chaos:
         if self._size is None:
             return
         size, pools = self._size
-        self.growth = resident_bytes() - size
+        self.growth = resident_mib() - size
         if self.growth > MOODS + GROWTH * (self.pools - pools):
-            raise ChaosError(f"{self.pools - pools} pools have left {self.growth / 1e6:.0f} MB")
+            raise ChaosError(f"{self.pools - pools} pools have left {self.growth:.1f} MB")
 
     def give_up(self, text: str) -> None:
         """Say all that is known and leave: there may be threads that never end."""
@@ -296,6 +299,7 @@ def main() -> None:
     out = sys.stdout
     print(f"seed {seed}, Python {sys.version}", flush=True)
     faulthandler.enable()
+    keep_little()
     chaos = Chaos(seed, args.patience)
     begin = shown = time.monotonic()
     with listening(chaos.noise):
@@ -314,7 +318,7 @@ def main() -> None:
     for name, count in sorted({**chaos.counts, **chaos.noise.heard}.items()):
         print(f"{count:9} {name}")
     if chaos.growth is not None:
-        print(f"memory has grown by {chaos.growth / 1e6:.0f} MB since the first {_WARM_UP} pools")
+        print(f"memory has grown by {chaos.growth:.1f} MB since the first {_WARM_UP} pools")
     print(f"all is well with {chaos.pools} pools in {time.monotonic() - begin:.0f} s, seed {seed}")
 
 

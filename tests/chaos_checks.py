@@ -3,10 +3,8 @@
 import _interpreters
 import collections
 import contextlib
-import ctypes
 import gc
 import logging
-import os
 import sys
 import threading
 import time
@@ -143,11 +141,3 @@ def _descriptors() -> Iterator[tuple[str, str]]:
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # the descriptor of this very listing
             yield link.name, str(link.readlink())
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds, without what malloc keeps for later."""
-    gc.collect()
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's
-        trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")

@@ -6,6 +6,7 @@ import concurrent.futures
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import pickle
 import random
+import select
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout
+from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout, _worker
 from interpool._inside import channels
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
@@ -45,6 +46,12 @@ def spin_and_clean_up(entry: int, exit_: int) -> None:
             pass
     finally:
         os.write(exit_, b".")
+
+
+def write(_: object, entry: int) -> None:
+    import os
+
+    os.write(entry, b".")
 
 
 def swallow(entry: int, fd: int) -> str:
@@ -544,6 +551,41 @@ def test_an_abandoned_worker_takes_no_task_when_it_comes_back(arrivals: Gate, ga
         gate.open()
         assert [pool.submit(identity, n).result(PATIENCE) for n in range(20)] == [*range(20)]
         assert isinstance(stuck.exception(), TaskInterrupted)
+
+
+class Waits:
+    """What waits for a byte where it is loaded."""
+
+    def __init__(self, entry: int, fd: int) -> None:
+        self.ends = entry, fd
+
+    def __reduce__(self) -> Any:
+        return arrive_and_pass, (*self.ends, None)
+
+
+def test_an_abandoned_worker_does_not_begin_what_it_was_abandoned_for(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
+) -> None:
+    enter = _worker._enter
+    last, obeyed = "forget(-1)", threading.Event()
+
+    def enter_and_say(interpreter: int, order: str) -> None:
+        enter(interpreter, order)
+        if order == last:
+            obeyed.set()
+
+    monkeypatch.setattr(_worker, "_enter", enter_and_say)
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        late = pool.submit(write, Waits(arrivals.entry, gate.exit), arrivals.entry)
+        arrivals.wait()  # it loads its argument
+        (worker,) = pool._engine.staff.workers.values()
+        assert late.interrupt(grace=0)
+        assert isinstance(late.exception(PATIENCE), TaskInterrupted)
+        worker._orders.put(last)  # behind all that it is told of its task
+        assert obeyed.wait(PATIENCE)
+        gate.open()
+        worker.join()
+    assert select.select([arrivals.exit], [], [], 0)[0] == []
 
 
 def test_a_worker_that_has_just_come_back_is_not_given_up(

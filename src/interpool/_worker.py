@@ -167,8 +167,13 @@ class Worker:
         self._orders.put(f"strike({task})")
 
     def forget(self, task: int) -> None:
-        """Take back a strike: the task has ended."""
-        self._orders.put(f"forget({task})")
+        """Take back a strike: the task has ended.
+
+        A worker that takes no other task need not: and if it is because of this one that it was
+        given up, and still loads the arguments, it would begin it, for nobody and perhaps for ever.
+        """
+        if not self.board[channels.LEAVE]:
+            self._orders.put(f"forget({task})")
 
     def release(self) -> None:
         """Let the host end the interpreter: its loop's last frame has been read."""
