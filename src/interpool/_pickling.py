@@ -141,10 +141,12 @@ class Encoder:
     Args:
         homeward: whether it goes back to the interpreter whose task this is; what was received from
             there goes by its token.
+        is_kept: whether what is to be kept is, until the parcel has been loaded.
     """
 
-    def __init__(self, *, homeward: bool = False) -> None:
+    def __init__(self, *, homeward: bool = False, is_kept: bool = True) -> None:
         self.homeward = homeward
+        self.is_kept = is_kept and not homeward
         self.classes: dict[int, tuple[int, bytes, bytes]] = {}
         # What has a token of this interpreter, held: what comes back names it by that.
         self.held: dict[int, object] = {}
@@ -155,6 +157,12 @@ class Encoder:
         self._uses: list[_Use] = []  # of the class whose pickles are being made
         self._mentioned: set[str] = set()  # all names in the functions' code, attributes included
         self._received = values.received_globals() if homeward else {}
+
+    def keep(self, handle: object) -> bool:
+        """Have a handle kept until it is loaded; return whether anybody will."""
+        if self.is_kept:
+            self.held[-id(handle)] = handle  # tokens are positive
+        return self.is_kept
 
     def segments(self, obj: object) -> list[bytes]:
         """Pickle an object: the stream, then the large buffers."""
@@ -585,6 +593,8 @@ class _Pickler(pickle.Pickler):
         return reduce_module(mentioned.module, mentioned.names)
 
     def _reduce_instance(self, obj: Any) -> Reduced:
+        if (handle := values.HANDLES.get(type(obj))) is not None:
+            return handle(obj, self.encoder.keep(obj))
         cls: Any = type(obj)
         if cls.__flags__ & _IMMUTABLE or cls in copyreg.dispatch_table:
             return NotImplemented
@@ -659,13 +669,18 @@ class _Global:
         return values.global_of, self._place
 
 
-def parcel(obj: object, *, homeward: bool = False) -> Parcel:
+def parcel(obj: object, *, homeward: bool = False, is_kept: bool = True) -> Parcel:
     """Pickle an object with its context.
+
+    Args:
+        obj: the object.
+        homeward: see `Encoder`.
+        is_kept: see `Encoder`.
 
     Raises:
         Exception: whatever pickling it raises.
     """
-    encoder = Encoder(homeward=homeward)
+    encoder = Encoder(homeward=homeward, is_kept=is_kept)
     segments = encoder.segments(obj)
     context = encoder.context()
     if type(obj) in _FUNCTIONS and (place := encoder.sent_as(obj)) is not None:

@@ -694,6 +694,38 @@ def bind(function: Any, it: Any) -> Any:
 _Method: Any = type(Namespace("").__init__)  # type: ignore[misc]
 
 
+# --- Handles of what is shared -----------------------------------------------------------------
+
+# How a handle of something that interpreters share is reduced, by its class: with the handle, and
+# whether that lives until what is made of it has arrived. In nobody else's pickles: to a process
+# that is none of a pool's, its descriptors mean nothing.
+HANDLES: dict[type, Callable[[Any, bool], Any]] = {}
+
+# The names, files and code of what a worker may come to need, as `_worker.modules_inside` has it.
+later = b""
+
+
+def module_inside(name: str) -> Any:
+    """Return a module of this folder, which is there from the first time that it is asked for."""
+    dotted = "interpool._inside." + name
+    if dotted not in sys.modules:
+        for found, file, code in marshal.loads(later) if later else ():
+            if found == dotted:
+                module = type(sys)(dotted)
+                module.__file__ = file
+                del module.__spec__, module.__loader__  # as in `_worker`
+                sys.modules[dotted] = module
+                exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
+        if not later:
+            __import__(dotted)
+    return sys.modules[dotted]
+
+
+def make_handle(module: str, name: str, state: Any) -> Any:
+    """Make a handle of what another interpreter has sent."""
+    return getattr(module_inside(module), name)._of_state(state)
+
+
 # --- Pickles -------------------------------------------------------------------------------------
 
 
@@ -814,6 +846,8 @@ def _make_home_pickler() -> Any:
 
     class HomePickler(_pickle.Pickler):
         def reducer_override(self, obj: Any) -> Any:
+            if (handle := HANDLES.get(type(obj))) is not None:
+                return handle(obj, False)
             if isinstance(obj, type):
                 token = token_of(obj)
                 if token is not None:
