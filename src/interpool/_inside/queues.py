@@ -3,8 +3,8 @@
 A queue is a ring of bytes in shared memory, behind the numbers of a `sharing.Primitive`. It
 guarantees, beside what holds of every primitive:
 
-* **An item is taken once**, in the order in which items were put. A `get` that is interrupted, while
-  it waits or while it loads the item, leaves it in its place at the front.
+* **An item is taken once**, in the order in which items were put. A `get` that is interrupted,
+  while it waits or while it loads the item, leaves it in its place at the front.
 * **Memory follows what waits.** The ring grows by doubling, and is small again when it is empty.
   Nothing is left to pending calls (cp#118302), whatever the rates of both sides.
 * **Fair.** What is put goes to whoever has waited longest; a place that becomes free, too.
@@ -79,19 +79,9 @@ class Core(sharing.Primitive):
             while True:
                 if words[IS_SHUT]:
                     return done or -1
-                if is_served:
-                    words[RESERVED] -= 1
-                room = count - done
-                if words[MAXSIZE]:
-                    free = words[MAXSIZE] - words[COUNT] - words[RESERVED]
-                    room = max(min(room, free), 1 if is_served else 0)
+                room = self._room_for(count - done, is_served=is_served)
                 if room:
-                    try:
-                        self._append(items[done : done + room])
-                    except BaseException:
-                        self._offer_room()  # what was reserved for this one
-                        raise
-                    done += room
+                    done += self._append(items[done : done + room])
                 if done == count or wait == 0:
                     return done
                 is_served, error = self.wait_in(PUTTERS, deadline)
@@ -105,30 +95,40 @@ class Core(sharing.Primitive):
 
     def get(self, most: int, wait: float | None) -> list[bytes] | None:
         """Take so many items at the most, at least one; none if time is up; None if it is shut."""
-        words = self.words
         deadline = sharing.deadline_of(wait)
+        found: list[bytes] | None = []
+        try:
+            with self:
+                found = self._get(most, wait, deadline)
+        except KeyboardInterrupt:  # as soon as the lock was free
+            if found:
+                self.unget(found)
+            raise
+        return found
+
+    def _get(self, most: int, wait: float | None, deadline: float | None) -> list[bytes] | None:
+        words = self.words
         is_served = False
-        with self:
-            while True:
-                if words[IS_SHUT]:
-                    return self._take(most) or None
-                if is_served:
+        while True:
+            if words[IS_SHUT]:
+                return self._take(most) or None
+            if is_served:
+                words[GRANTED] -= 1
+            free = words[COUNT] - words[GRANTED]
+            if free > 0:
+                found = self._take(min(most, free))
+                self._offer_room()
+                return found
+            if wait == 0:
+                return []
+            is_served, error = self.wait_in(GETTERS, deadline)
+            if error is not None:
+                if is_served and not words[IS_SHUT]:
                     words[GRANTED] -= 1
-                free = words[COUNT] - words[GRANTED]
-                if free > 0:
-                    found = self._take(min(most, free))
-                    self._offer_room()
-                    return found
-                if wait == 0:
-                    return []
-                is_served, error = self.wait_in(GETTERS, deadline)
-                if error is not None:
-                    if is_served and not words[IS_SHUT]:
-                        words[GRANTED] -= 1
-                        self._offer_items()
-                    raise error
-                if not is_served:
-                    return []
+                    self._offer_items()
+                raise error
+            if not is_served:
+                return []
 
     def unget(self, items: Sequence[bytes]) -> None:
         """Put items back to where they were taken from."""
@@ -168,15 +168,31 @@ class Core(sharing.Primitive):
             free = words[MAXSIZE] - words[COUNT] - words[RESERVED]
             words[RESERVED] += self.serve(PUTTERS, max(free, 0))
 
-    def _append(self, items: Sequence[bytes]) -> None:
+    def _room_for(self, wanted: int, *, is_served: bool) -> int:
+        """How many of so many items may be put now, by one who was given a place, or was not."""
+        words = self.words
+        if is_served:
+            words[RESERVED] -= 1
+        if not words[MAXSIZE]:
+            return wanted
+        free = words[MAXSIZE] - words[COUNT] - words[RESERVED]
+        return max(min(wanted, free), 1 if is_served else 0)
+
+    def _append(self, items: Sequence[bytes]) -> int:
+        """Put items behind the others; return how many."""
         words = self.words
         data = _framed(items)
-        ring = self._ring(len(data))
+        try:
+            ring = self._ring(len(data))
+        except BaseException:  # no memory for so much
+            self._offer_room()  # to somebody else, who has less
+            raise
         capacity = words[CAPACITY]
         _write(ring, (words[HEAD] + words[USED]) % capacity, capacity, data)
         words[USED] += len(data)
         words[COUNT] += len(items)
         self._offer_items()
+        return len(items)
 
     def _prepend(self, items: Sequence[bytes]) -> None:
         words = self.words
@@ -292,7 +308,7 @@ def _make_pickler() -> Any:
     import _pickle
 
     class Pickler(_pickle.Pickler):
-        def reducer_override(self, obj: Any) -> Any:
+        def reducer_override(self, _: Any) -> Any:
             raise _Beyond
 
     _pickler = Pickler
@@ -369,8 +385,8 @@ class Queue:
     as a global that it uses, and everything else that goes to a task or comes back: it is the same
     queue everywhere. An item is copied; anything can be one that can be a task's argument.
 
-    Like `queue.Queue` where that and `concurrent.interpreters.Queue` agree, and unlike the latter it
-    waits without polling (cp#143017), for any time, and can be shut down.
+    Like `queue.Queue` where that and `concurrent.interpreters.Queue` agree, and unlike the latter
+    it waits without polling (cp#143017), for any time, and can be shut down.
 
     All methods may be called from any thread of any worker. A task that is interrupted while it
     waits here is interrupted at once; no item gets lost by that, nor does any other waiter have to
@@ -498,7 +514,7 @@ class Queue:
         Raises:
             queue.Empty: if there was none in time.
             queue.ShutDown: if the queue is shut down and empty, before or while it waits.
-            TransferError: if an item cannot be loaded here. It is lost, and the others are put back.
+            TransferError: if an item cannot be loaded here. It is lost; the others are put back.
             ValueError: if `most` is less than 1, or the timeout negative.
         """
         if most < 1:
@@ -576,9 +592,11 @@ class Queue:
         """
         self._core.shut(bool(immediate))
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> Any:
         """Whether it is the same queue."""
-        return isinstance(other, Queue) and hash(self) == hash(other)
+        if not isinstance(other, Queue):
+            return NotImplemented
+        return self._core.identity == other._core.identity
 
     def __hash__(self) -> int:
         """Of the queue, in whichever interpreter."""

@@ -181,8 +181,9 @@ class Bell:
                 return False
 
     def silence(self) -> None:
-        """Take a ring that there is."""
-        os.read(self.out, self.size)
+        """Take a ring if there is one: it may have been read when a strike came."""
+        if self._poll.poll(0):
+            os.read(self.out, self.size)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close it: nobody has it in a line."""
@@ -191,9 +192,15 @@ class Bell:
                 close(fd)
 
 
-# Bells of this interpreter that nobody waits for. A wait takes one and gives it back, for several
-# waits of one thread may be under way: a signal's handler may wait, too.
+# Bells of this interpreter that nobody waits for, a few. A wait takes one and gives it back, for
+# several waits of one thread may be under way: a signal's handler may wait, too.
 _bells: list[Bell] = []
+_BELLS_KEPT = 8  # arbitrary: a new one costs 2 us
+
+
+def forget_bells() -> None:
+    """Close the bells that nobody waits for."""
+    _bells.clear()
 
 
 # --- What is shared ------------------------------------------------------------------------------
@@ -213,7 +220,7 @@ def _count_fork() -> None:
     global _generation  # noqa: PLW0603 - the state of this module
     _generation += 1
     _known.clear()
-    _bells.clear()
+    forget_bells()
     gate.bells.clear()
 
 
@@ -398,7 +405,9 @@ class Primitive:
         is_served = not self._take_out(start, bell.into)
         if is_served and not is_rung:
             bell.silence()
-        _bells.append(bell)
+        # In a task, its finalizer could be where a strike lands, and gets lost.
+        if type(self._shielded) is int or len(_bells) < _BELLS_KEPT:
+            _bells.append(bell)
         return is_served, error
 
     def _is_in(self, start: int, bell: int) -> bool:

@@ -845,9 +845,9 @@ def _make_home_pickler() -> Any:
     import _pickle
 
     class HomePickler(_pickle.Pickler):
-        def reducer_override(self, obj: Any) -> Any:
+        def reducer_override(self, obj: Any) -> Any:  # noqa: PLR0911 - a return for each kind
             if (handle := HANDLES.get(type(obj))) is not None:
-                return handle(obj, False)
+                return handle(obj, False)  # noqa: FBT003 - see HANDLES
             if isinstance(obj, type):
                 token = token_of(obj)
                 if token is not None:
