@@ -4,14 +4,14 @@ import _thread
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import functools
 import gc
+import marshal
 import os
 import queue
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent import interpreters
-from concurrent.futures import Future
+from concurrent import futures, interpreters
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from interpool import InterpreterPoolExecutor, Queue, TaskInterrupted, TransferError
+from interpool import Future, InterpreterPoolExecutor, Queue, TaskInterrupted, TransferError
 from interpool._inside import gate as gates
 from interpool._inside import queues, sharing
 from queue_tasks import Point, consume_until_struck, echo, produce_until_struck
@@ -74,7 +74,7 @@ class Caller(threading.Thread):
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         super().__init__(daemon=True)
         self._call = function, args
-        self.outcome: Future[Any] = Future()
+        self.outcome: futures.Future[Any] = futures.Future()
         self.start()
 
     def run(self) -> None:
@@ -221,7 +221,7 @@ def test_an_item_that_does_not_load_is_named_and_the_others_stay(
 ) -> None:
     it = Queue()
     monkeypatch.setattr(queues, "encode", lambda obj: obj)
-    it.put_many([queues.marshal.dumps(1), b"\x80\x05cno_such_module\nname\n.", b"i\x02\0\0\0"])
+    it.put_many([marshal.dumps(1), b"\x80\x05cno_such_module\nname\n.", b"i\x02\0\0\0"])
     with pytest.raises(TransferError, match="no_such_module"):
         it.get_many(3)
     assert it.get_many(3) == [1, 2]
@@ -620,7 +620,12 @@ def test_it_may_be_a_global_a_result_or_new_in_a_worker(pool: InterpreterPoolExe
     assert sorted(it.get_many(10)) == list(range(10))
     made = pool.submit(lambda: Queue(7)).result(PATIENCE)
     assert made.maxsize == 7
-    assert pool.submit(lambda it: it.put("there") or it, made).result(PATIENCE) == made
+
+    def put_there(it: Queue) -> Queue:
+        it.put("there")
+        return it
+
+    assert pool.submit(put_there, made).result(PATIENCE) == made
     assert made.get_nowait() == "there"
 
 

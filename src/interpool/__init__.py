@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from interpool._explain import Explanation, explain
     from interpool._future import Future
     from interpool._inside.queues import Queue
+    from interpool._inside.shared import shared
     from interpool._options import Options
     from interpool._recommend import Recommendation, recommend
     from interpool._statistics import Statistics
     from interpool._terms import Retry
+del TYPE_CHECKING  # no name of this package's
 
 __all__ = [
     "BrokenInterpreterPool",
@@ -54,6 +56,7 @@ __all__ = [
     "doctor",
     "explain",
     "recommend",
+    "shared",
 ]
 
 __version__ = "0.1.0"
@@ -87,6 +90,7 @@ _HOMES = {
     "doctor": "_doctor.examination",
     "explain": "_explain",
     "recommend": "_recommend",
+    "shared": "_inside.shared",
 }
 
 

@@ -164,10 +164,16 @@ class Encoder:
             self.held[-id(handle)] = handle  # tokens are positive
         return self.is_kept
 
-    def segments(self, obj: object) -> list[bytes]:
-        """Pickle an object: the stream, then the large buffers."""
-        segments = values.Segments()
-        _Pickler(segments, self, obj).dump(obj)
+    def segments(self, obj: object, pieces: values.Segments | None = None) -> list[bytes]:
+        """Pickle an object: the stream, then the large buffers.
+
+        Args:
+            obj: the object.
+            pieces: what it is written to; one with a method `take` takes all buffers of objects
+                that give them away.
+        """
+        segments = pieces or values.Segments()
+        _Pickler(segments, self, obj, take=getattr(pieces, "take", None)).dump(obj)
         return segments.joined()
 
     def pickle(self, obj: object, *, cls: type | None = None, is_soft: bool = False) -> bytes:
@@ -453,8 +459,10 @@ class _Pickler(pickle.Pickler):
         *,
         cls: type | None = None,
         is_soft: bool = False,
+        take: Callable[[pickle.PickleBuffer], bool] | None = None,
     ) -> None:
-        super().__init__(file, 5)
+        super().__init__(file, 5, buffer_callback=take)
+        self.gives_buffers = take is not None
         self.encoder = encoder
         self._root = root
         self._class = cls
@@ -627,6 +635,11 @@ class _Pickler(pickle.Pickler):
         text = getattr(field.type, "__qualname__", None) or str(field.type)
         return values.make_field, (kind, text, _reducers.field_attributes(field))
 
+    def _reduce_view(self, view: memoryview) -> Reduced:
+        if not self.gives_buffers or not view.c_contiguous:
+            return _reducers.view(view)
+        return _reducers.view(view, pickle.PickleBuffer(view))
+
     def _reduce_cell(self, _cell: types.CellType) -> Reduced:
         # Empty: the first function that has it brings the contents.
         return values.make_cell, ()
@@ -656,6 +669,7 @@ _REDUCERS: Final[dict[type, Callable[[_Pickler, Any], Reduced]]] = {
     dataclasses.Field: _Pickler._reduce_field,
     object: _Pickler._reduce_object,
     **{kind: _alone(reduce) for kind, reduce in _reducers.REDUCERS.items()},
+    memoryview: _Pickler._reduce_view,
 }
 
 

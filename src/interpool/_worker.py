@@ -29,6 +29,7 @@ from interpool._spares import SPARES, create
 
 if TYPE_CHECKING:
     from interpool._codec import Request
+    from interpool._shared import Shared
 
 type Report = Callable[[int, int, Any], None]
 
@@ -99,6 +100,7 @@ class Settings:
     preload: tuple[str, ...]
     initializer: Request | None  # encoded when the pool was made
     most_tasks: int | None = None  # that a worker may do
+    shared: Shared | None = None
 
 
 class Worker:
@@ -201,6 +203,7 @@ class Worker:
             (self.name, _threads.shortened(self.name)),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
+            settings.shared and settings.shared.given,
         )
         boot = {
             "modules": modules_inside(),

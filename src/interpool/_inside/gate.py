@@ -52,7 +52,7 @@ class Interrupted(KeyboardInterrupt):
 # Of the one task whose gate is open, and which has not been struck: its number, and its thread.
 armed: dict[int, int] = {}
 # The task that a thread runs.
-_running: dict[int, int] = {}
+_running: dict[int, Any] = {}
 # Tasks that are not to begin, or not to go on from where they are shielded: a strike did not find
 # them.
 _condemned: set[int] = set()
@@ -96,7 +96,7 @@ def close_gate(task: int) -> None:
         _condemned.discard(task)
 
 
-def shield() -> int | None:
+def shield() -> Any:
     """Let no strike land in this thread until `lift`; return what that wants to know.
 
     For a few instructions: what is held meanwhile is waited for by others, in other interpreters.
@@ -110,7 +110,7 @@ def shield() -> int | None:
     return task
 
 
-def lift(task: int | None) -> None:
+def lift(task: Any) -> None:
     """Let strikes land again.
 
     Raises:

@@ -578,7 +578,7 @@ class Queue:
     def full(self) -> bool:
         """Whether there is no room now."""
         count, most, _ = self._core.counts()
-        return 0 < most <= count
+        return bool(0 < most <= count)
 
     # --- ending ----------------------------------------------------------------------------------
 
@@ -592,11 +592,12 @@ class Queue:
         """
         self._core.shut(bool(immediate))
 
-    def __eq__(self, other: object) -> Any:
+    def __eq__(self, other: object) -> bool:
         """Whether it is the same queue."""
         if not isinstance(other, Queue):
             return NotImplemented
-        return self._core.identity == other._core.identity
+        mine, theirs = self._core.identity, other._core.identity
+        return bool(mine == theirs)
 
     def __hash__(self) -> int:
         """Of the queue, in whichever interpreter."""

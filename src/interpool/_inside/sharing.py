@@ -352,16 +352,15 @@ class Primitive:
     def _sleep(self, bell: Bell, deadline: float | None) -> bool:
         """Sleep without the lock; only meanwhile a strike or Ctrl-C may come."""
         shielded = self._unlock()
+        is_rung: bool
         try:
-            if type(shielded) is int:
+            if _is_of_main_thread(shielded):
+                is_rung = shielded.let_through(bell.sleep, deadline)
+            else:
                 task, shielded = shielded, None
                 gate.lift(task)
                 is_rung = bell.sleep(deadline)
                 shielded = gate.shield()
-            elif shielded is None:
-                is_rung = bell.sleep(deadline)
-            else:
-                is_rung = shielded.let_through(bell.sleep, deadline)
         finally:
             # No strike any more: there is one at the most, and it has come or has to wait again.
             os.read(self._lock.out, self._lock.size)
@@ -406,7 +405,7 @@ class Primitive:
         if is_served and not is_rung:
             bell.silence()
         # In a task, its finalizer could be where a strike lands, and gets lost.
-        if type(self._shielded) is int or len(_bells) < _BELLS_KEPT:
+        if self._shielded is not None or len(_bells) < _BELLS_KEPT:
             _bells.append(bell)
         return is_served, error
 
@@ -455,17 +454,27 @@ def _shield() -> Any:
     task = gate.shield()
     if task is not None:
         return task
+    global _deferred  # noqa: PLW0603 - known here when it is there
     interrupts = sys.modules.get("interpool._interrupts")
     if interrupts is None or _thread.get_ident() != interrupts._MAIN:
         return None
-    return interrupts.Deferred().__enter__()
+    _deferred = interrupts.Deferred
+    return _deferred().__enter__()
+
+
+_deferred: Any = object  # of which nothing that is shielded is, until it is known
 
 
 def _lift(shielded: Any) -> None:
-    if type(shielded) is int:
-        gate.lift(shielded)
-    elif shielded is not None:
+    if _is_of_main_thread(shielded):
         shielded.__exit__()
+    else:
+        gate.lift(shielded)
+
+
+def _is_of_main_thread(shielded: Any) -> bool:
+    """Whether it is Ctrl-C that has to wait, and not a strike: see `_shield`."""
+    return type(shielded) is _deferred
 
 
 # --- Handles -------------------------------------------------------------------------------------

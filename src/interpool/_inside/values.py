@@ -701,6 +701,9 @@ _Method: Any = type(Namespace("").__init__)  # type: ignore[misc]
 # that is none of a pool's, its descriptors mean nothing.
 HANDLES: dict[type, Callable[[Any, bool], Any]] = {}
 
+# What the pool has shared with its workers, for the module `shared`.
+given: Any = None
+
 # The names, files and code of what a worker may come to need, as `_worker.modules_inside` has it.
 later = b""
 
@@ -759,6 +762,29 @@ def _unpickle_all(segments: Sequence[bytes]) -> Any:
     return _pickle.loads(stream, buffers=buffers)
 
 
+def text_of(data: Any) -> str:
+    """Make the string that a pickle's buffer holds."""
+    return str(data, "utf-8", "surrogatepass")
+
+
+# Opcodes of what a pickle can hold that is large, the width of the size that follows in bytes, and
+# the opcodes that load it from the next buffer.
+_NEXT = b"\x97"
+
+
+def buffers_as(before: bytes = b"", behind: bytes = b"") -> tuple[tuple[bytes, int, bytes], ...]:
+    """Make that table; what is bytes takes the buffer itself, or what such opcodes make of it."""
+    return tuple(
+        (opcode, width, loads)
+        for opcodes, loads in (
+            ((b"B", b"\x8e"), before + _NEXT + behind),
+            ((b"X", b"\x8d"), b"c_interpool_values\ntext_of\n" + _NEXT + b"\x85R"),
+            ((b"\x96",), b"cbuiltins\nbytearray\n" + _NEXT + b"\x85R"),
+        )
+        for opcode, width in zip(opcodes[::-1], (8, 4), strict=False)
+    )
+
+
 class Segments:
     """The file that a pickle is written to: large buffers go beside the stream, uncopied.
 
@@ -767,9 +793,11 @@ class Segments:
     of it (PEP 574), and those that make of it what was pickled.
     """
 
+    BUFFERS = buffers_as()
+
     def __init__(self) -> None:
         self._stream: list[bytes] = []
-        self._buffers: list[bytes] = []
+        self._buffers: list[Any] = []
 
     def write(self, data: Any) -> int:
         """Take a piece. A buffer that may change is copied at once."""
@@ -779,7 +807,7 @@ class Segments:
         if size >= LARGE:
             # Or it is what the pickler has kept in its own buffer, of an integer above all.
             header = self._stream[-1] if self._stream else b""
-            for opcode, width, loads in _BUFFERS:
+            for opcode, width, loads in self.BUFFERS:
                 start = len(header) - width - 1
                 if (
                     start > 0
@@ -792,28 +820,9 @@ class Segments:
         self._stream.append(bytes(data))
         return size
 
-    def joined(self) -> list[bytes]:
+    def joined(self) -> list[Any]:
         """Return the stream, then the buffers."""
         return [b"".join(self._stream), *self._buffers]
-
-
-def text_of(data: bytes) -> str:
-    """Make the string that a pickle's buffer holds."""
-    return data.decode("utf-8", "surrogatepass")
-
-
-# Opcodes of what a pickle can hold that is large, the width of the size that follows in bytes, and
-# the opcodes that load it from the next buffer.
-_NEXT = b"\x97"
-_BUFFERS = tuple(
-    (opcode, width, loads)
-    for opcodes, loads in (
-        ((b"B", b"\x8e"), _NEXT),
-        ((b"X", b"\x8d"), b"c_interpool_values\ntext_of\n" + _NEXT + b"\x85R"),
-        ((b"\x96",), b"cbuiltins\nbytearray\n" + _NEXT + b"\x85R"),
-    )
-    for opcode, width in zip(opcodes[::-1], (8, 4), strict=False)
-)
 
 
 def pickle(value: object) -> list[bytes]:

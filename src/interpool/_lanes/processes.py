@@ -375,6 +375,7 @@ class ProcessHost(Host):
             *(os.getpid(), self._number, (self._name, _threads.shortened(self._name))),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
+            settings.shared and settings.shared.given,
         )
         process.send_parts(ours, [marshal.dumps(first)])
         self._is_complete = True
