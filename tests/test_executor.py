@@ -25,17 +25,6 @@ def test_max_workers_defaults_to_the_cores_that_may_be_used() -> None:
     assert InterpreterPoolExecutor()._max_workers == _cpu.available_cores()
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("shared", {}),
-    ],
-)
-def test_options_of_later_issues_are_refused_not_ignored(option: str, value: Any) -> None:
-    with pytest.raises(NotImplementedError, match=option):
-        InterpreterPoolExecutor(**{option: value})
-
-
 def test_fallback_is_one_of_two() -> None:
     with pytest.raises(ValueError, match="fallback must be 'process' or 'error', not 'thread'"):
         InterpreterPoolExecutor(fallback="thread")  # type: ignore[arg-type]

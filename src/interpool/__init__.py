@@ -6,29 +6,32 @@ with InterpreterPoolExecutor() as pool:
     squares = list(pool.map(lambda n: n * n, range(10)))
 """
 
-import typing as _typing
+TYPE_CHECKING = False  # importing `typing` would cost each worker that uses a name of here 3 ms
+if TYPE_CHECKING:
+    from typing import Any
 
-from interpool._errors import (
-    BrokenInterpreterPool,
-    FallbackWarning,
-    IncompatibleExtensionError,
-    ProcessDied,
-    RemoteError,
-    TaskInterrupted,
-    TaskTimeout,
-    TransferError,
-)
-from interpool._executor import InterpreterPoolExecutor
-from interpool._explain import Explanation, explain
-from interpool._future import Future
-from interpool._options import Options
-from interpool._statistics import Statistics
-from interpool._terms import Retry
-
-if _typing.TYPE_CHECKING:
     from interpool._doctor.examination import doctor
     from interpool._doctor.report import Diagnosis, Finding
+    from interpool._errors import (
+        BrokenInterpreterPool,
+        FallbackWarning,
+        IncompatibleExtensionError,
+        ProcessDied,
+        RemoteError,
+        TaskInterrupted,
+        TaskTimeout,
+        TransferError,
+    )
+    from interpool._executor import InterpreterPoolExecutor
+    from interpool._explain import Explanation, explain
+    from interpool._future import Future
+    from interpool._inside.queues import Queue
+    from interpool._inside.shared import shared
+    from interpool._options import Options
     from interpool._recommend import Recommendation, recommend
+    from interpool._statistics import Statistics
+    from interpool._terms import Retry
+del TYPE_CHECKING  # no name of this package's
 
 __all__ = [
     "BrokenInterpreterPool",
@@ -41,6 +44,7 @@ __all__ = [
     "InterpreterPoolExecutor",
     "Options",
     "ProcessDied",
+    "Queue",
     "Recommendation",
     "RemoteError",
     "Retry",
@@ -52,30 +56,54 @@ __all__ = [
     "doctor",
     "explain",
     "recommend",
+    "shared",
 ]
 
 __version__ = "0.1.0"
 
-# What programs seldom ask for is imported when they do, by the name of its module.
-_LATER = {
+# Each is imported when it is first asked for, by the name of its module: a task that uses one of
+# them does not pay for all, nor does a program.
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "BrokenInterpreterPool",
+            "FallbackWarning",
+            "IncompatibleExtensionError",
+            "ProcessDied",
+            "RemoteError",
+            "TaskInterrupted",
+            "TaskTimeout",
+            "TransferError",
+        ),
+        "_errors",
+    ),
     "Diagnosis": "_doctor.report",
+    "Explanation": "_explain",
     "Finding": "_doctor.report",
+    "Future": "_future",
+    "InterpreterPoolExecutor": "_executor",
+    "Options": "_options",
+    "Queue": "_inside.queues",
     "Recommendation": "_recommend",
+    "Retry": "_terms",
+    "Statistics": "_statistics",
     "doctor": "_doctor.examination",
+    "explain": "_explain",
     "recommend": "_recommend",
+    "shared": "_inside.shared",
 }
 
 
-def __getattr__(name: str) -> _typing.Any:
-    if name not in _LATER:
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     from importlib import import_module
 
-    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_HOMES})

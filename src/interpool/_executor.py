@@ -5,7 +5,7 @@ import operator
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from interpool import _accounts, _environment
 from interpool._codec import Call
@@ -16,6 +16,9 @@ from interpool._options import UNCHANGED, Options, Sizes, Unchanged, map_, submi
 from interpool._statistics import Statistics
 from interpool._terms import Lane, Retry, Terms, checked_retries, checked_timeout
 from interpool._worker import Settings
+
+if TYPE_CHECKING:
+    from interpool._shared import Shared
 
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _numbers = itertools.count()
@@ -52,7 +55,11 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             that has been begun is finished. None: any number.
         preload: names of modules that every worker imports at its start. One that cannot be
             imported breaks the pool, as an initializer that fails does.
-        shared: not available yet; None.
+        shared: objects by their names, for the tasks, which find them as `interpool.shared[name]`.
+            Sent once and not with each task: a worker loads one when a task first asks for it, and
+            keeps it. Large buffers in them (`memoryview`, arrays of numpy where that loads) lie in
+            memory that all workers see, and cannot be written to; all else is each worker's own.
+            They are as they were when the pool was made.
         idle_timeout: seconds without a task after which a worker goes, if there are more than
             `min_workers`. None: workers stay until the pool is shut down.
         min_workers: how many workers stay, once they have been started.
@@ -87,8 +94,6 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         if fallback not in {"process", "error"}:
             message = f"fallback must be 'process' or 'error', not {fallback!r}"
             raise ValueError(message)
-        if shared is not None:
-            raise NotImplementedError("shared is not available yet")
         workers = available_cores() if max_workers is None else _checked_workers(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -102,6 +107,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             most_tasks=None
             if max_tasks_per_worker is None
             else _checked_workers(max_tasks_per_worker, "max_tasks_per_worker"),
+            shared=_shared_with_workers(shared),
         )
         idling: tuple[float, int] | None = None
         if (idle := checked_timeout(idle_timeout, "idle_timeout")) is not None:
@@ -297,6 +303,14 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
     def __repr__(self) -> str:
         """The essentials, for a prompt or a log."""
         return f"<{type(self).__name__} {_accounts.description(self._engine, self._engine.name)}>"
+
+
+def _shared_with_workers(objects: Mapping[str, Any] | None) -> Shared | None:
+    if objects is None:
+        return None
+    from interpool._shared import Shared
+
+    return Shared(objects)
 
 
 def _checked_workers(number: object, name: str = "max_workers") -> int:

@@ -141,10 +141,12 @@ class Encoder:
     Args:
         homeward: whether it goes back to the interpreter whose task this is; what was received from
             there goes by its token.
+        is_kept: whether what is to be kept is, until the parcel has been loaded.
     """
 
-    def __init__(self, *, homeward: bool = False) -> None:
+    def __init__(self, *, homeward: bool = False, is_kept: bool = True) -> None:
         self.homeward = homeward
+        self.is_kept = is_kept and not homeward
         self.classes: dict[int, tuple[int, bytes, bytes]] = {}
         # What has a token of this interpreter, held: what comes back names it by that.
         self.held: dict[int, object] = {}
@@ -156,10 +158,22 @@ class Encoder:
         self._mentioned: set[str] = set()  # all names in the functions' code, attributes included
         self._received = values.received_globals() if homeward else {}
 
-    def segments(self, obj: object) -> list[bytes]:
-        """Pickle an object: the stream, then the large buffers."""
-        segments = values.Segments()
-        _Pickler(segments, self, obj).dump(obj)
+    def keep(self, handle: object) -> bool:
+        """Have a handle kept until it is loaded; return whether anybody will."""
+        if self.is_kept:
+            self.held[-id(handle)] = handle  # tokens are positive
+        return self.is_kept
+
+    def segments(self, obj: object, pieces: values.Segments | None = None) -> list[bytes]:
+        """Pickle an object: the stream, then the large buffers.
+
+        Args:
+            obj: the object.
+            pieces: what it is written to; one with a method `take` takes all buffers of objects
+                that give them away.
+        """
+        segments = pieces or values.Segments()
+        _Pickler(segments, self, obj, take=getattr(pieces, "take", None)).dump(obj)
         return segments.joined()
 
     def pickle(self, obj: object, *, cls: type | None = None, is_soft: bool = False) -> bytes:
@@ -445,8 +459,10 @@ class _Pickler(pickle.Pickler):
         *,
         cls: type | None = None,
         is_soft: bool = False,
+        take: Callable[[pickle.PickleBuffer], bool] | None = None,
     ) -> None:
-        super().__init__(file, 5)
+        super().__init__(file, 5, buffer_callback=take)
+        self.gives_buffers = take is not None
         self.encoder = encoder
         self._root = root
         self._class = cls
@@ -585,6 +601,8 @@ class _Pickler(pickle.Pickler):
         return reduce_module(mentioned.module, mentioned.names)
 
     def _reduce_instance(self, obj: Any) -> Reduced:
+        if (handle := values.HANDLES.get(type(obj))) is not None:
+            return handle(obj, self.encoder.keep(obj))
         cls: Any = type(obj)
         if cls.__flags__ & _IMMUTABLE or cls in copyreg.dispatch_table:
             return NotImplemented
@@ -617,6 +635,11 @@ class _Pickler(pickle.Pickler):
         text = getattr(field.type, "__qualname__", None) or str(field.type)
         return values.make_field, (kind, text, _reducers.field_attributes(field))
 
+    def _reduce_view(self, view: memoryview) -> Reduced:
+        if not self.gives_buffers or not view.c_contiguous:
+            return _reducers.view(view)
+        return _reducers.view(view, pickle.PickleBuffer(view))
+
     def _reduce_cell(self, _cell: types.CellType) -> Reduced:
         # Empty: the first function that has it brings the contents.
         return values.make_cell, ()
@@ -646,6 +669,7 @@ _REDUCERS: Final[dict[type, Callable[[_Pickler, Any], Reduced]]] = {
     dataclasses.Field: _Pickler._reduce_field,
     object: _Pickler._reduce_object,
     **{kind: _alone(reduce) for kind, reduce in _reducers.REDUCERS.items()},
+    memoryview: _Pickler._reduce_view,
 }
 
 
@@ -659,13 +683,18 @@ class _Global:
         return values.global_of, self._place
 
 
-def parcel(obj: object, *, homeward: bool = False) -> Parcel:
+def parcel(obj: object, *, homeward: bool = False, is_kept: bool = True) -> Parcel:
     """Pickle an object with its context.
+
+    Args:
+        obj: the object.
+        homeward: see `Encoder`.
+        is_kept: see `Encoder`.
 
     Raises:
         Exception: whatever pickling it raises.
     """
-    encoder = Encoder(homeward=homeward)
+    encoder = Encoder(homeward=homeward, is_kept=is_kept)
     segments = encoder.segments(obj)
     context = encoder.context()
     if type(obj) in _FUNCTIONS and (place := encoder.sent_as(obj)) is not None:

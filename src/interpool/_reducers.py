@@ -50,11 +50,14 @@ def _array(it: array.array[Any]) -> Any:
     return values.make_array, (it.typecode, it.tobytes())
 
 
-def _view(it: memoryview) -> Any:
+def view(it: memoryview, given: pickle.PickleBuffer | None = None) -> Any:
+    """Reduce a view to a copy of its bytes; or to a buffer that is given away, to be looked at."""
     form = _native_format(it.format, it.itemsize)
     if not form or it.ndim == 0 or (it.ndim > 1 and 0 in (it.shape or ())):
         message = f"a view of format {it.format!r} and shape {it.shape} cannot be made of bytes"
         raise pickle.PicklingError(message)
+    if given is not None:
+        return values.make_view, (given, form, it.shape, True)
     return values.make_view, (it.tobytes(), form, it.shape, it.readonly)
 
 
@@ -210,7 +213,7 @@ _new_with: Final[Any] = copyreg.__newobj_ex__  # type: ignore[attr-defined]
 
 REDUCERS: Final[dict[type, Reducer]] = {
     array.array: _array,
-    memoryview: _view,
+    memoryview: view,
     mmap.mmap: _mmap,
     types.MethodType: values.reduce_method,
     types.CodeType: _code,

@@ -17,7 +17,6 @@ import importlib.machinery
 import logging
 import marshal
 import queue
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from interpool._spares import SPARES, create
 
 if TYPE_CHECKING:
     from interpool._codec import Request
+    from interpool._shared import Shared
 
 type Report = Callable[[int, int, Any], None]
 
@@ -42,10 +42,11 @@ for name, file, code in marshal.loads(modules):
     del module.__spec__, module.__loader__  # None, of which linecache warns since 3.15
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
+sys.modules["_interpool_values"].later = later
 settings = marshal.loads(settings)
 if is_spare:  # what the environment was when it was made is not what it is now
     sys.modules["os"].reload_environ()
-del marshal, sys, modules, name, file, code, is_spare
+del marshal, sys, modules, later, name, file, code, is_spare
 try:
     module.start(board, *settings)
 finally:
@@ -66,7 +67,7 @@ def modules_inside(names: tuple[str, ...] = _inside.MODULES) -> bytes:
             spec and spec.loader
         )  # of source files or of a zip archive: both give the code
         code = marshal.dumps(loader.get_code(dotted))
-        found.append((dotted, str(sys.modules[dotted].__file__), code))
+        found.append((dotted, str(spec and spec.origin), code))
     return marshal.dumps(found)
 
 
@@ -99,6 +100,7 @@ class Settings:
     preload: tuple[str, ...]
     initializer: Request | None  # encoded when the pool was made
     most_tasks: int | None = None  # that a worker may do
+    shared: Shared | None = None
 
 
 class Worker:
@@ -206,9 +208,11 @@ class Worker:
             (self.name, _threads.shortened(self.name)),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
+            settings.shared and settings.shared.given,
         )
         boot = {
             "modules": modules_inside(),
+            "later": modules_inside(_inside.LATER),
             "settings": marshal.dumps(arguments),
             "is_spare": is_spare,
             "board": self.board,

@@ -11,6 +11,8 @@ landed yet. It guarantees:
 * A task is struck once. So whatever catches `Interrupted` outside the task needs no guard.
 * A strike that comes before the task has begun keeps it from beginning.
 * A task that waits for something in Python's own terms is woken by it (`_wake`).
+* Where the task holds what others wait for (`shield`), no strike lands: it does as soon as the task
+  has let go (`lift`).
 
 The loop's thread opens and closes; strikes come from the worker's host thread, which enters this
 interpreter for them.
@@ -18,6 +20,7 @@ interpreter for them.
 
 import _imp
 import _thread
+import os
 import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 sys.modules["_interpool_gate"] = sys.modules["interpool._inside.gate"]
 __name__ = "_interpool_gate"
+
+# What a bell is rung with: an eventfd takes 8 bytes, a pipe any number (`sharing.Bell`).
+ONE = (1).to_bytes(8, sys.byteorder)
 
 type Place = tuple[str, int, str]
 """File, line and function of a frame."""
@@ -46,8 +52,14 @@ class Interrupted(KeyboardInterrupt):
 
 # Of the one task whose gate is open, and which has not been struck: its number, and its thread.
 armed: dict[int, int] = {}
-# Tasks that are not to begin: a strike did not find them.
+# The task that a thread runs.
+_running: dict[int, Any] = {}
+# Tasks that are not to begin, or not to go on from where they are shielded: a strike did not find
+# them.
 _condemned: set[int] = set()
+# Of threads that wait for a bell (`sharing.Bell`): the descriptor that wakes them. What is still
+# there when the wait is over is some other wait's to find, for the bells of a task stay open.
+bells: dict[int, int] = {}
 # Where the task was that was struck last.
 struck_at: list[Place] = []
 # PyThreadState_SetAsyncExc, from the first strike on, and what stands for no exception there.
@@ -62,7 +74,9 @@ def open_gate(task: int) -> None:
         Interrupted: if it was, before.
     """
     global struck_at  # noqa: PLW0603 - the state of this module
-    armed[task] = _thread.get_ident()
+    thread = _thread.get_ident()
+    _running[thread] = task
+    armed[task] = thread
     # Armed first, looked afterwards; a strike does it the other way round, so one sees the other.
     if _condemned and task in _condemned and armed.pop(task, None) is not None:
         _condemned.discard(task)
@@ -79,8 +93,45 @@ def close_gate(task: int) -> None:
     if armed.pop(task, None) is None:
         _take_back()
         release_imports()
+    _running.pop(_thread.get_ident(), None)
     if _condemned:
         _condemned.discard(task)
+
+
+def is_in_task() -> bool:
+    """Whether this thread runs a task."""
+    return _thread.get_ident() in _running
+
+
+def shield() -> Any:
+    """Let no strike land in this thread until `lift`; return what that wants to know.
+
+    For a few instructions: what is held meanwhile is waited for by others, in other interpreters.
+
+    Raises:
+        Interrupted: if one lands in here, before.
+    """
+    task = _running.get(_thread.get_ident())
+    if task is None or armed.pop(task, None) is None:
+        return None  # no task's thread; or one that was struck, once and for all
+    return task
+
+
+def lift(task: Any) -> None:
+    """Let strikes land again.
+
+    Raises:
+        Interrupted: if there was one meanwhile.
+    """
+    global struck_at  # noqa: PLW0603 - the state of this module
+    if task is None:
+        return
+    armed[task] = _thread.get_ident()
+    # As in `open_gate`.
+    if _condemned and task in _condemned and armed.pop(task, None) is not None:
+        _condemned.discard(task)
+        struck_at = _places_of(sys._getframe())
+        raise Interrupted
 
 
 def release_imports() -> None:
@@ -136,18 +187,22 @@ def strike(task: int) -> list[Place] | None:
         if not hit:
             return None  # it has ended meanwhile
         _condemned.discard(task)
-        _wake(frames.get(thread))
+        _wake(thread, frames.get(thread))
         return places
     finally:
         sys.setswitchinterval(interval)
 
 
-def _wake(frame: Any) -> None:
+def _wake(thread: int, frame: Any) -> None:
     """Wake a thread that waits in C as long as nothing comes, if it is known how.
 
-    That is: where it waits for a `threading.Condition`, and so for an event, a queue, a future; in
-    an event loop of asyncio; or for results of a pool of its own.
+    That is: where it waits for something shared; for a `threading.Condition`, and so for an event,
+    a queue, a future; in an event loop of asyncio; or for results of a pool of its own.
     """
+    bell = bells.get(thread)
+    if bell is not None:
+        os.write(bell, ONE)
+        return
     if frame is not None and (_module_of(frame), frame.f_code.co_name) in _WAITS:
         # The lock is of this very wait: should the thread have woken by itself, it is nobody's, and
         # no other wait, in a `finally` block say, is ended in its place.

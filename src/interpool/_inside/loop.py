@@ -24,12 +24,13 @@ TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from typing import Any
 
-    from interpool._inside import channels, gate, outcomes, surroundings
+    from interpool._inside import channels, gate, outcomes, surroundings, values
 else:
     import _interpool_channels as channels
     import _interpool_gate as gate
     import _interpool_outcomes as outcomes
     import _interpool_surroundings as surroundings
+    import _interpool_values as values
 
 sys.modules["_interpool_loop"] = sys.modules["interpool._inside.loop"]
 __name__ = "_interpool_loop"
@@ -262,10 +263,12 @@ def start(
     environment: bytes,
     preload: tuple[str, ...],
     initializer: outcomes.Message | None,
+    given: Any,
 ) -> None:
     """Start the loop in a thread of this interpreter, so that the interpreter can be entered."""
     global _loop  # noqa: PLW0603 - one interpreter, one loop
     channels.register_queue_errors()
+    values.given = given
     loop = _loop = Loop(board, number, bulk, ends, most)
     settled.acquire()
     if not is_admitted:

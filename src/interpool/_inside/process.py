@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from interpool._inside import channels, gate, outcomes, surroundings
+    from interpool._inside import channels, gate, outcomes, surroundings, values
 else:
     import _interpool_channels as channels
     import _interpool_gate as gate
     import _interpool_outcomes as outcomes
     import _interpool_surroundings as surroundings
+    import _interpool_values as values
 
 sys.modules["_interpool_process"] = sys.modules["interpool._inside.process"]
 __name__ = "_interpool_process"
@@ -274,7 +275,8 @@ def run(fd: int, results: int) -> None:
     receiver = Receiver(sock)
     if (first := receiver.receive()) is None:
         return
-    main, number, names, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
+    main, number, names, environment, preload, initializer, given = marshal.loads(first[0])  # type: ignore[arg-type]
+    values.given = given
     _end_with(main)
     process = Process(number, sock, results)
     process.receiver = receiver

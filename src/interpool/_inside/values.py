@@ -694,6 +694,41 @@ def bind(function: Any, it: Any) -> Any:
 _Method: Any = type(Namespace("").__init__)  # type: ignore[misc]
 
 
+# --- Handles of what is shared -----------------------------------------------------------------
+
+# How a handle of something that interpreters share is reduced, by its class: with the handle, and
+# whether that lives until what is made of it has arrived. In nobody else's pickles: to a process
+# that is none of a pool's, its descriptors mean nothing.
+HANDLES: dict[type, Callable[[Any, bool], Any]] = {}
+
+# What the pool has shared with its workers, for the module `shared`.
+given: Any = None
+
+# The names, files and code of what a worker may come to need, as `_worker.modules_inside` has it.
+later = b""
+
+
+def module_inside(name: str) -> Any:
+    """Return a module of this folder, which is there from the first time that it is asked for."""
+    dotted = "interpool._inside." + name
+    if dotted not in sys.modules:
+        for found, file, code in marshal.loads(later) if later else ():
+            if found == dotted:
+                module = type(sys)(dotted)
+                module.__file__ = file
+                del module.__spec__, module.__loader__  # as in `_worker`
+                sys.modules[dotted] = module
+                exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
+        if not later:
+            __import__(dotted)
+    return sys.modules[dotted]
+
+
+def make_handle(module: str, name: str, state: Any) -> Any:
+    """Make a handle of what another interpreter has sent."""
+    return getattr(module_inside(module), name)._of_state(state)
+
+
 # --- Pickles -------------------------------------------------------------------------------------
 
 
@@ -727,6 +762,29 @@ def _unpickle_all(segments: Sequence[bytes]) -> Any:
     return _pickle.loads(stream, buffers=buffers)
 
 
+def text_of(data: Any) -> str:
+    """Make the string that a pickle's buffer holds."""
+    return str(data, "utf-8", "surrogatepass")
+
+
+# Opcodes of what a pickle can hold that is large, the width of the size that follows in bytes, and
+# the opcodes that load it from the next buffer.
+_NEXT = b"\x97"
+
+
+def buffers_as(before: bytes = b"", behind: bytes = b"") -> tuple[tuple[bytes, int, bytes], ...]:
+    """Make that table; what is bytes takes the buffer itself, or what such opcodes make of it."""
+    return tuple(
+        (opcode, width, loads)
+        for opcodes, loads in (
+            ((b"B", b"\x8e"), before + _NEXT + behind),
+            ((b"X", b"\x8d"), b"c_interpool_values\ntext_of\n" + _NEXT + b"\x85R"),
+            ((b"\x96",), b"cbuiltins\nbytearray\n" + _NEXT + b"\x85R"),
+        )
+        for opcode, width in zip(opcodes[::-1], (8, 4), strict=False)
+    )
+
+
 class Segments:
     """The file that a pickle is written to: large buffers go beside the stream, uncopied.
 
@@ -735,9 +793,11 @@ class Segments:
     of it (PEP 574), and those that make of it what was pickled.
     """
 
+    BUFFERS = buffers_as()
+
     def __init__(self) -> None:
         self._stream: list[bytes] = []
-        self._buffers: list[bytes] = []
+        self._buffers: list[Any] = []
 
     def write(self, data: Any) -> int:
         """Take a piece. A buffer that may change is copied at once."""
@@ -747,7 +807,7 @@ class Segments:
         if size >= LARGE:
             # Or it is what the pickler has kept in its own buffer, of an integer above all.
             header = self._stream[-1] if self._stream else b""
-            for opcode, width, loads in _BUFFERS:
+            for opcode, width, loads in self.BUFFERS:
                 start = len(header) - width - 1
                 if (
                     start > 0
@@ -760,28 +820,9 @@ class Segments:
         self._stream.append(bytes(data))
         return size
 
-    def joined(self) -> list[bytes]:
+    def joined(self) -> list[Any]:
         """Return the stream, then the buffers."""
         return [b"".join(self._stream), *self._buffers]
-
-
-def text_of(data: bytes) -> str:
-    """Make the string that a pickle's buffer holds."""
-    return data.decode("utf-8", "surrogatepass")
-
-
-# Opcodes of what a pickle can hold that is large, the width of the size that follows in bytes, and
-# the opcodes that load it from the next buffer.
-_NEXT = b"\x97"
-_BUFFERS = tuple(
-    (opcode, width, loads)
-    for opcodes, loads in (
-        ((b"B", b"\x8e"), _NEXT),
-        ((b"X", b"\x8d"), b"c_interpool_values\ntext_of\n" + _NEXT + b"\x85R"),
-        ((b"\x96",), b"cbuiltins\nbytearray\n" + _NEXT + b"\x85R"),
-    )
-    for opcode, width in zip(opcodes[::-1], (8, 4), strict=False)
-)
 
 
 def pickle(value: object) -> list[bytes]:
@@ -813,7 +854,9 @@ def _make_home_pickler() -> Any:
     import _pickle
 
     class HomePickler(_pickle.Pickler):
-        def reducer_override(self, obj: Any) -> Any:
+        def reducer_override(self, obj: Any) -> Any:  # noqa: PLR0911 - a return for each kind
+            if (handle := HANDLES.get(type(obj))) is not None:
+                return handle(obj, False)  # noqa: FBT003 - see HANDLES
             if isinstance(obj, type):
                 token = token_of(obj)
                 if token is not None:

@@ -50,14 +50,16 @@ sock, results, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
     data += os.read(sock, size - len(data)) or sys.exit()
-for name, file, code in marshal.loads(data):
+modules, later = marshal.loads(data)
+for name, file, code in marshal.loads(modules):
     module = type(sys)(name)
     module.__file__ = file
     del module.__spec__, module.__loader__
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
+sys.modules["_interpool_values"].later = later
 run, arguments = module.run, (sock, results)
-del marshal, os, sys, sock, results, size, data, name, file, code, module
+del marshal, os, sys, sock, results, size, data, modules, later, name, file, code, module
 run(*arguments)
 """
 # Seconds that a process has to end by itself, when its socket is closed, before it is killed.
@@ -335,7 +337,8 @@ class ProcessHost(Host):
             OSError: if the system gives none, or no descriptors.
         """
         settings = self._settings
-        modules = modules_inside(_inside.PROCESS_MODULES)
+        names = _inside.PROCESS_MODULES, _inside.LATER
+        modules = marshal.dumps(tuple(map(modules_inside, names)))
         ours, theirs = socket.socketpair()
         self._results, results = os.pipe()
         try:
@@ -372,6 +375,7 @@ class ProcessHost(Host):
             *(os.getpid(), self._number, (self._name, _threads.shortened(self._name))),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
+            settings.shared and settings.shared.given,
         )
         process.send_parts(ours, [marshal.dumps(first)])
         self._is_complete = True

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _cpu, _threads
-from interpool._inside import channels, gate
+from interpool._inside import channels, gate, shared
 from interpool._lanes.base import Host, Lane
 from interpool._task import Raised, Task
 
@@ -49,6 +49,7 @@ class ThreadHost(Host):
     def __init__(self, lane: Threads, engine: Engine, settings: Settings, number: int) -> None:
         self._lane = lane
         self._engine = engine
+        self._settings = settings
         self._number = _FIRST - number
         self._is_given_up = False
         self._thread = _threads.make(self._run, f"{settings.name_prefix}_thread_{number}")
@@ -118,6 +119,8 @@ class ThreadHost(Host):
             gate.forget(key)
 
     def _run(self) -> None:
+        if self._settings.shared is not None:
+            shared.of_thread.objects = self._settings.shared.objects
         while (task := self._lane.take(self)) is not None:
             kind, payload = self._outcome_of(task)
             is_wanted = self._has_answered()

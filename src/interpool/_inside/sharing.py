@@ -1,0 +1,525 @@
+"""What interpreters share beside tasks: memory, a lock on it, and lines to wait in.
+
+Queues, locks and their like are a few numbers in shared memory, which whoever holds the lock may
+change. It guarantees:
+
+* **No lock is left held, and nothing half done.** Between `enter` and `leave` nothing of a user's
+  runs, no strike lands (`gate.shield`) and no Ctrl-C (`interpool._interrupts`).
+* **Nobody polls, and no wake-up is lost.** Who has to wait puts its bell at the end of a line, lets
+  go of the lock and sleeps until the bell is rung. Who has something to give takes the first bell
+  out of the line and rings it, both under the lock. So a thread knows when it holds the lock again
+  whether it was given something: its bell has left the line, whatever woke it, be it a strike, its
+  time limit or a ring that was meant for another wait.
+* **Whoever waits longest is served first**, and what is given to it nobody else can take: that is
+  noted under the same lock (`words`), and given on by who has no use for it any more.
+* **Nothing dangles.** The memory is the kernel's (`memfd_create`), and each interpreter has its own
+  descriptors and its own mapping of it; it goes with the last of them.
+
+Worker processes have no part in this: the main process does it for them (`relay`).
+
+It assumes that all descriptors are of one process, in which a number means the same everywhere.
+"""
+
+import _thread
+import _weakref
+import mmap
+import os
+import select
+import sys
+import time
+
+TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from interpool._inside import gate, values
+else:
+    import _interpool_gate as gate
+    import _interpool_values as values
+
+sys.modules["_interpool_sharing"] = sys.modules["interpool._inside.sharing"]
+__name__ = "_interpool_sharing"
+
+# Bytes of a primitive's numbers and lines: whole pages, what follows can be mapped by itself.
+HEADER = 1 << 14
+_WORDS = HEADER // 8
+# Numbers before the lines, and threads that fit into one of the two lines.
+OWN_WORDS = 32
+LINE = (_WORDS - OWN_WORDS) // 2
+# Milliseconds that a wait lasts at the most, before it looks at the clock again: poll(2) takes an
+# int of them.
+_LONGEST = 1 << 30
+
+_now = time.monotonic
+
+
+class Cancelled(BaseException):
+    """Raised in a thread that waits for another process, which has changed its mind or is gone."""
+
+
+# Of threads that wait for another process: the descriptor of it that ends their waiting.
+alarms: dict[int, int] = {}
+
+
+# --- Memory --------------------------------------------------------------------------------------
+
+type Identity = tuple[int, int]
+"""Device and inode of a piece of memory: no two have the same at the same time."""
+
+
+def create_memory(nbytes: int) -> int:
+    """Make memory of the kernel's, filled with zeros; return its descriptor.
+
+    Raises:
+        OSError: if the system gives none.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("interpool", os.MFD_CLOEXEC)
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    try:
+        os.ftruncate(fd, nbytes)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def identity_of(fd: int) -> Identity:
+    """Tell memory from other memory, which may get the number of a descriptor when it is closed."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+class Gone(Exception):  # noqa: N818 - what it becomes is said by who knows what has gone
+    """What a descriptor was of has been closed since."""
+
+
+def duplicate(fd: int, identity: Identity) -> int:
+    """Return a descriptor of one's own.
+
+    Raises:
+        Gone: if that number is of something else by now, or of nothing.
+        OSError: if there are no more descriptors.
+    """
+    try:
+        found = os.dup(fd)
+    except OSError as error:
+        import errno
+
+        if error.errno != errno.EBADF:
+            raise
+        raise Gone from None
+    if identity_of(found) != identity:
+        os.close(found)
+        raise Gone
+    return found
+
+
+# --- Bells ---------------------------------------------------------------------------------------
+
+
+class Bell:
+    """What one thread sleeps by, and another one wakes it with."""
+
+    def __init__(self, value: int = 0, *, is_semaphore: bool = False) -> None:
+        """Make one.
+
+        Args:
+            value: how often it has been rung already, 0 or 1.
+            is_semaphore: whether one reading takes one ring only.
+        """
+        if hasattr(os, "eventfd"):
+            flags = os.EFD_CLOEXEC | (os.EFD_SEMAPHORE if is_semaphore else 0)
+            self.out = self.into = os.eventfd(value, flags)
+            self.size = 8
+        else:
+            self.out, self.into = os.pipe()
+            self.size = 1 if is_semaphore else 512
+            if value:
+                os.write(self.into, b".")
+        self._poll = select.poll()
+        self._poll.register(self.out, select.POLLIN)
+
+    def sleep(self, deadline: float | None) -> bool:
+        """Wait for a ring until a time of `time.monotonic`; return whether there was one.
+
+        Raises:
+            Cancelled: if it was for another process, and that wants it no more.
+        """
+        thread = _thread.get_ident()
+        gate.bells[thread] = self.into
+        try:
+            # A strike that came before that line has not rung. It lands behind this call.
+            alarm = alarms.get(thread)
+            if deadline is None and alarm is None:
+                os.read(self.out, self.size)
+                return True
+            return self._poll_until(deadline, alarm)
+        finally:
+            gate.bells.pop(thread, None)
+
+    def _poll_until(self, deadline: float | None, alarm: int | None) -> bool:
+        poll = self._poll
+        if alarm is not None:
+            poll = select.poll()
+            poll.register(self.out, select.POLLIN)
+            poll.register(alarm, select.POLLIN)
+        while True:
+            left = _LONGEST if deadline is None else min((deadline - _now()) * 1000, _LONGEST)
+            ready = {fd for fd, _ in poll.poll(max(left, 0))}
+            if self.out in ready:
+                os.read(self.out, self.size)
+                return True
+            if ready:
+                raise Cancelled
+            if deadline is not None and _now() >= deadline:
+                return False
+
+    def silence(self) -> None:
+        """Take a ring if there is one: it may have been read when a strike came."""
+        if self._poll.poll(0):
+            os.read(self.out, self.size)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close it: nobody has it in a line."""
+        for fd in {vars(self).get("out", -1), vars(self).get("into", -1)}:
+            if fd != -1:
+                close(fd)
+
+
+# Bells of this interpreter that nobody waits for, a few. A wait takes one and gives it back, for
+# several waits of one thread may be under way: a signal's handler may wait, too.
+_bells: list[Bell] = []
+_BELLS_KEPT = 8  # arbitrary: a new one costs 2 us
+
+
+def forget_bells() -> None:
+    """Close the bells that nobody waits for."""
+    _bells.clear()
+
+
+# --- What is shared ------------------------------------------------------------------------------
+
+type State = tuple[int, int, int, int, Identity, Identity, bool]
+"""Of a primitive on its way to another interpreter: the process; the descriptors of its memory and
+of both ends of its lock; the identities of the first two; whether they are the receiver's to close.
+"""
+
+# Those of this interpreter, by the identity of their memory: one each, whatever comes in how often.
+_known: dict[tuple[type, Identity], _weakref.ref[Any]] = {}
+# How many forks this process is away from the one that began.
+_generation = 0
+
+
+def _count_fork() -> None:
+    global _generation  # noqa: PLW0603 - the state of this module
+    _generation += 1
+    _known.clear()
+    forget_bells()
+    gate.bells.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class Primitive:
+    """Numbers in memory that several interpreters see, a lock on them, and two lines to wait in.
+
+    Attributes:
+        words: the numbers, of 8 bytes each. Those of a subclass come first; then the lines, each
+            with how many bells it has and the bells.
+    """
+
+    words: memoryview
+
+    def __init__(self, nbytes: int = 0) -> None:
+        """Make a new one, with so many more bytes behind its numbers.
+
+        Raises:
+            OSError: if the system has no memory or no descriptors for it.
+        """
+        memory = create_memory(HEADER + nbytes)
+        try:
+            lock = Bell(1, is_semaphore=True)
+        except BaseException:
+            os.close(memory)
+            raise
+        self._adopt(memory, lock)
+
+    def _adopt(self, memory: int, lock: Bell) -> None:
+        self._memory = memory
+        self._lock = lock
+        self._identity = identity_of(memory)
+        self._generation = _generation
+        self.words = memoryview(mmap.mmap(memory, HEADER, trackfd=False)).cast("q")
+        self._holder = 0  # the thread of this interpreter that holds the lock
+        self._shielded: Any = None  # what it gives back when it lets go
+        self._due: list[int] = []  # bells that it has to ring before
+        _known[type(self), self._identity] = _weakref.ref(self)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close the descriptors of this interpreter."""
+        if hasattr(self, "_memory"):
+            close(self._memory)
+
+    # --- on the way ------------------------------------------------------------------------------
+
+    def state(self, *, is_kept: bool) -> State:
+        """What another interpreter needs to see the same.
+
+        Args:
+            is_kept: whether this one lives until that has arrived. Otherwise the state holds
+                descriptors of its own, which are closed by who loads it.
+        """
+        memory, out, into = self._memory, self._lock.out, self._lock.into
+        if not is_kept:
+            memory, out, into = os.dup(memory), os.dup(out), os.dup(into)
+        identities = self._identity, identity_of(out)
+        return os.getpid(), memory, out, into, *identities, not is_kept
+
+    @classmethod
+    def of_state(cls, state: State) -> Self:
+        """Return this interpreter's own of what another one has sent.
+
+        Raises:
+            Gone: if nobody has it any more.
+            OSError: if there are no more descriptors.
+        """
+        _, memory, out, into, identity, lock_identity, is_given = state
+        try:
+            reference = _known.get((cls, identity))
+            found = None if reference is None else reference()
+            if found is not None:
+                return found  # type: ignore[no-any-return]
+            made = cls.__new__(cls)
+            lock = Bell.__new__(Bell)
+            lock.out = duplicate(out, lock_identity)
+            lock.into = lock.out if into == out else os.dup(into)
+            lock.size = 8 if hasattr(os, "eventfd") else 1
+            made._adopt(duplicate(memory, identity), lock)
+            return made
+        finally:
+            if is_given:
+                for fd in {memory, out, into}:
+                    os.close(fd)
+
+    @property
+    def identity(self) -> Identity:
+        """By which the same is known everywhere."""
+        return self._identity
+
+    # --- the lock --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        thread = _thread.get_ident()
+        if self._generation != _generation:
+            message = f"{self._name()} belongs to the process that this one was forked from"
+            raise RuntimeError(message)
+        if self._holder == thread:  # a finalizer, a signal's handler
+            message = f"{self._name()} is in use by this very thread"
+            raise RuntimeError(message)
+        shielded = _shield()
+        try:
+            os.read(self._lock.out, self._lock.size)
+        except BaseException:
+            _lift(shielded)
+            raise
+        self._holder = thread
+        self._shielded = shielded
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shielded = self._unlock()
+        _lift(shielded)
+
+    def _unlock(self) -> Any:
+        """Let go of the lock; return what is still shielded."""
+        # Before the lock is free: until then none of them can leave, and close its bell.
+        for bell in self._due:
+            os.write(bell, gate.ONE)
+        self._due.clear()
+        shielded, self._shielded = self._shielded, None
+        self._holder = 0
+        os.write(self._lock.into, gate.ONE[: self._lock.size])
+        return shielded
+
+    def _sleep(self, bell: Bell, deadline: float | None) -> bool:
+        """Sleep without the lock; only meanwhile a strike or Ctrl-C may come."""
+        shielded = self._unlock()
+        is_rung: bool
+        try:
+            if _is_of_main_thread(shielded):
+                is_rung = shielded.let_through(bell.sleep, deadline)
+            else:
+                task, shielded = shielded, None
+                gate.lift(task)
+                is_rung = bell.sleep(deadline)
+                shielded = gate.shield()
+        finally:
+            # No strike any more: there is one at the most, and it has come or has to wait again.
+            os.read(self._lock.out, self._lock.size)
+            self._holder = _thread.get_ident()
+            self._shielded = shielded
+        return is_rung
+
+    def _name(self) -> str:
+        return f"this {type(self).__name__}"
+
+    # --- lines: the lock is held -----------------------------------------------------------------
+
+    def wait_in(self, line: int, deadline: float | None) -> tuple[bool, BaseException | None]:
+        """Wait at the end of a line, without the lock, until one's bell is rung.
+
+        Returns:
+            Whether the bell was taken out of the line; and what ended the wait if not the bell or
+            the deadline: to be raised, once what came with the bell is given on.
+
+        Raises:
+            OSError: if there is no descriptor for a bell.
+            RuntimeError: if the line is full.
+        """
+        words, start = self.words, OWN_WORDS + line * LINE
+        if words[start] == LINE - 1:
+            message = f"{LINE - 1} threads wait for {self._name()}, and there is no room for more"
+            raise RuntimeError(message)
+        bell = _bells.pop() if _bells else Bell()
+        words[start] += 1
+        words[start + words[start]] = bell.into
+        error: BaseException | None = None
+        is_rung = is_over = False
+        while not is_over:
+            try:
+                is_rung = self._sleep(bell, deadline)
+            except BaseException as raised:
+                error = raised
+            is_over = not is_rung or error is not None or not self._is_in(start, bell.into)
+            # If not, the ring was for a wait that was over before it came, or a strike's.
+            is_rung = is_rung and is_over
+        is_served = not self._take_out(start, bell.into)
+        if is_served and not is_rung:
+            bell.silence()
+        # Those of tasks stay: a strike may yet ring, or land in the finalizer, and get lost.
+        if gate.is_in_task() or len(_bells) < _BELLS_KEPT:
+            _bells.append(bell)
+        return is_served, error
+
+    def _is_in(self, start: int, bell: int) -> bool:
+        return bell in self.words[start + 1 : start + 1 + self.words[start]].tolist()
+
+    def _take_out(self, start: int, bell: int) -> bool:
+        words = self.words
+        count = words[start]
+        bells = words[start + 1 : start + 1 + count].tolist()
+        if bell not in bells:
+            return False
+        place = start + 1 + bells.index(bell)
+        words[place : start + count] = words[place + 1 : start + 1 + count]
+        words[start] = count - 1
+        return True
+
+    def waiting(self, line: int) -> int:
+        """How many wait in a line."""
+        found: int = self.words[OWN_WORDS + line * LINE]
+        return found
+
+    def serve(self, line: int, most: int) -> int:
+        """Take so many bells out of a line, the first ones, to be rung; return how many it were."""
+        words, start = self.words, OWN_WORDS + line * LINE
+        count = words[start]
+        served = min(count, most)
+        if served:
+            self._due += words[start + 1 : start + 1 + served].tolist()
+            words[start + 1 : start + 1 + count - served] = words[
+                start + 1 + served : start + 1 + count
+            ]
+            words[start] = count - served
+        return served
+
+
+def deadline_of(wait: float | None) -> float | None:
+    """The time of `time.monotonic` that is so many seconds away."""
+    return None if wait is None else _now() + wait
+
+
+# --- What may not come in between ----------------------------------------------------------------
+
+
+def _shield() -> Any:
+    task = gate.shield()
+    if task is not None:
+        return task
+    global _deferred  # noqa: PLW0603 - known here when it is there
+    interrupts = sys.modules.get("interpool._interrupts")
+    if interrupts is None or _thread.get_ident() != interrupts._MAIN:
+        return None
+    _deferred = interrupts.Deferred
+    return _deferred().__enter__()
+
+
+_deferred: Any = object  # of which nothing that is shielded is, until it is known
+
+
+def _lift(shielded: Any) -> None:
+    if _is_of_main_thread(shielded):
+        shielded.__exit__()
+    else:
+        gate.lift(shielded)
+
+
+def _is_of_main_thread(shielded: Any) -> bool:
+    """Whether it is Ctrl-C that has to wait, and not a strike: see `_shield`."""
+    return type(shielded) is _deferred
+
+
+# --- Handles -------------------------------------------------------------------------------------
+
+
+def make(core: type[Primitive], *args: Any) -> Any:
+    """Make something new to share: here, or in the main process if this is a worker of it."""
+    relay = sys.modules.get("_interpool_relay")
+    return core(*args) if relay is None else relay.make(core, *args)
+
+
+def of_state(core: type[Primitive], state: State, name: str) -> Any:
+    """Return what was sent: this interpreter's own, or what stands for the main process's.
+
+    Raises:
+        ReferenceError: if nobody has it any more.
+        RuntimeError: if it is of a process that this one knows nothing of.
+        OSError: if there are no more descriptors.
+    """
+    if state[0] != os.getpid():
+        return values.module_inside("relay").of_state(core, state, name)
+    try:
+        return core.of_state(state)
+    except Gone:
+        message = (
+            f"the {name} that was sent here is gone: whoever made it let go of it before it "
+            "arrived. Keep it where it was made until the task is done"
+        )
+        raise ReferenceError(message) from None
+
+
+def register(kind: type, module: str) -> None:
+    """Have handles of a class sent by the codec: each has its core in `_core`."""
+
+    def reduce(handle: Any, is_kept: bool) -> Any:
+        state = handle._core.state(is_kept=is_kept)
+        return values.make_handle, (module, kind.__name__, state)
+
+    values.HANDLES[kind] = reduce
+
+
+def unpicklable(handle: object) -> TypeError:
+    """The error for whoever pickles a handle by other means than a pool's."""
+    message = (
+        f"a {type(handle).__name__} goes to the workers of a pool, as an argument or a global of a "
+        "task, and cannot be pickled otherwise"
+    )
+    return TypeError(message)
