@@ -13,9 +13,15 @@ from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout
+from interpool import (
+    InterpreterPoolExecutor,
+    Retry,
+    TaskInterrupted,
+    TaskTimeout,
+)
 from interpool._inside import channels
 from interpool._inside import gate as gates
+from interpool._stops import Reason, Stop
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
 
 PROMPT = 0.05  # seconds within which a busy loop stops on a machine that does nothing else
@@ -525,23 +531,149 @@ def test_a_worker_that_has_just_come_back_is_not_given_up(
         assert pool.submit(add, 1, 2).result(PATIENCE) == 3
 
 
-def test_a_worker_is_given_up_though_no_board_named_its_task_in_time(
+def hold_the_next(entry: int, fd: int, *, is_struck: bool) -> None:
+    """Have this worker take its next task and wait for a byte before its board names that.
+
+    Args:
+        entry: where it says that it waits.
+        fd: where it waits.
+        is_struck: whether strikes do what they are for, and say so; or nothing.
+    """
+    import os
+    import sys
+
+    loop: Any = sys.modules["_interpool_loop"]
+    real = loop.marshal
+
+    class Held:
+        dumps = real.dumps
+
+        @staticmethod
+        def loads(data: bytes) -> Any:
+            loop.marshal = real
+            os.write(entry, b".")
+            os.read(fd, 1)
+            return real.loads(data)
+
+    loop.marshal = Held
+    gate: Any = sys.modules["_interpool_gate"]
+    strike = gate.strike
+
+    def strike_or_not(task: int) -> Any:
+        if is_struck:
+            places = strike(task)
+            os.write(entry, b".")
+            return places
+        return None
+
+    gate.strike = strike_or_not
+
+
+class Clock:
+    """Which settings of a pool's clock there are, by the last word of their keys."""
+
+    def __init__(self, pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.keys: list[Any] = []
+        keeper = pool._engine.timekeeper
+        self._set = keeper.set
+        monkeypatch.setattr(keeper, "set", self._note)
+
+    def _note(self, key: Any, when: float, action: Callable[[], None]) -> None:
+        self.keys.append(key[1] if isinstance(key, tuple) else "rest")
+        self._set(key, when, action)
+
+
+def test_a_task_that_no_board_names_in_time_is_found_when_one_does(
     monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
 ) -> None:
     with InterpreterPoolExecutor(2) as pool, warnings.catch_warnings(record=True):
-        stuck = pool.submit(swallow, arrivals.entry, gate.exit)
-        arrivals.wait()
-        # As if its worker had taken it, and not come to say so on its board.
-        monkeypatch.setattr(pool._engine.staff, "of_task", lambda _: None)
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()  # it is taken, and nobody knows by whom
+        clock = Clock(pool, monkeypatch)
         assert stuck.interrupt(grace=0)
         assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
-        arrivals.wait()  # it has caught the exception, and waits
-        monkeypatch.undo()
+        assert clock.keys == [stuck._task]  # and is not set again: it is heard of
+        gate.open()
+        arrivals.wait()  # it has begun; no strike has found it
         others = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(2)]
         arrivals.wait(2)  # both at once: there is another worker
         gate.open(3)
         assert [other.result(PATIENCE) for other in others] == [0, 1]
         assert pool.statistics().workers.given_up == 1
+        assert clock.keys == [stuck._task, "unfound"]
+        assert not pool._engine.stopper.unfound
+        assert not any(it.board[channels.HEED] for it in pool._engine.staff.everybody())
+
+
+def test_one_that_never_begins_costs_no_worker(arrivals: Gate, gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=True).result(PATIENCE)
+        late = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()
+        assert late.interrupt(grace=0)
+        assert isinstance(late.exception(PATIENCE), TaskInterrupted)
+        arrivals.wait()  # the strike has found nothing, and left word
+        gate.open()
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        workers = pool.statistics().workers
+        assert (workers.started, workers.given_up) == (1, 0)
+        assert not pool._engine.stopper.unfound
+        assert not any(it.board[channels.HEED] for it in pool._engine.staff.everybody())
+
+
+def test_what_no_board_names_when_all_time_is_up_is_found_too(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
+) -> None:
+    pool = InterpreterPoolExecutor(1)
+    with warnings.catch_warnings(record=True):
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        # It sleeps, as far as its board says.
+        board = pool._engine.staff.workers[0].board
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()
+        board[channels.TASK] = 0
+        clock = Clock(pool, monkeypatch)
+        pool.terminate_workers()
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+        arrivals.wait()
+        pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    assert clock.keys == [stuck._task, "rest", "unfound"]
+    gate.open()
+
+
+def test_a_task_may_be_taken_by_a_worker_that_has_just_been_given_up(
+    arrivals: Gate, gate: Gate
+) -> None:
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        stuck = pool.submit(spin, arrivals.entry)
+        arrivals.wait()
+        engine = pool._engine
+        with engine.lock:  # as if for an earlier one, before it saw that
+            assert engine.staff.abandon(engine.staff.workers[0])
+        assert stuck.interrupt(grace=PATIENCE)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        assert pool.statistics().workers.given_up == 1
+
+
+def test_a_run_that_was_not_found_says_nothing_of_the_next(arrivals: Gate, gate: Gate) -> None:
+    again = Retry(1, on=TaskTimeout, delay=0)
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        future = pool.options(retries=again).submit(arrive_and_pass, arrivals.entry, gate.exit, 7)
+        arrivals.wait()
+        engine = pool._engine
+        with engine.lock:
+            engine.stopper.stop(future, Stop(Reason.TIMEOUT, grace=0, limit=1))
+        while not pool.statistics().tasks.retried:
+            pass
+        gate.open()
+        arrivals.wait(2)  # the first run, whose worker is given up for it; and the second
+        assert future._stop is None
+        gate.open(2)
+        assert future.result(PATIENCE) == 7
 
 
 # --- timeouts ------------------------------------------------------------------------------------
@@ -754,6 +886,40 @@ def test_terminate_a_worker_in_which_a_thread_goes_on(
     assert pool.statistics().workers.abandoned == 1
     assert [it for it in recwarn if "threads go on there" in str(it.message)]
     gate.open()
+
+
+def test_threads_that_go_on_are_heard_of_when_the_time_is_up(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave_a_thread(entry: int, fd: int) -> None:
+        import os
+        import threading
+
+        def wait() -> None:
+            os.write(entry, b".")
+            os.read(fd, 1)
+
+        threading.Thread(target=wait).start()
+
+    pool = InterpreterPoolExecutor(1)
+    pool.submit(leave_a_thread, arrivals.entry, gate.exit).result(PATIENCE)
+    arrivals.wait()
+    engine = pool._engine
+    until_asleep(pool)
+    clock = Clock(pool, monkeypatch)
+    with engine.lock:  # the worker sleeps, and leaves later
+        engine.stopper._end_rest()
+    assert not engine.staff.abandoned
+    pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    assert [it for it in recwarn if "threads go on there" in str(it.message)]
+    assert clock.keys == ["leaving"]
+    gate.open()
+
+
+def until_asleep(pool: InterpreterPoolExecutor) -> None:
+    while not pool.statistics().workers.idle:
+        pass
 
 
 def test_ctrl_c_warns_of_nothing(arrivals: Gate, gate: Gate) -> None:

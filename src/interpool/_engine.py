@@ -47,7 +47,7 @@ from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
 from interpool._lanes.base import Host, Lane
-from interpool._reports import warn
+from interpool._reports import Notice
 from interpool._retrying import Retrying
 from interpool._spares import SPARES
 from interpool._staff import Staff
@@ -535,9 +535,9 @@ class Engine:
                 self._wake(self.transport)
 
     def warn(self, message: str) -> None:
-        """Warn of something that the user may want to mend. No lock is held."""
+        """Have the collector warn of something that the user may want to mend."""
         if not self._is_quiet:
-            warn(message)
+            self.report(0, channels.TOLD, Notice(message, RuntimeWarning))
 
     def collapse(self, error: BaseException, outcomes: Outcomes) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
@@ -557,6 +557,8 @@ class Engine:
         with self.lock:
             if self.refusal is None or not self.staff.is_empty or not self.tasks.is_empty:
                 return False
+            if self._reports:
+                return False  # with which a wake-up has come, or is about to
             if not all(lane.is_empty for lane in self.tasks.lanes.values()):
                 return False
             is_last = not self.staff.abandoned
