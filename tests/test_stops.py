@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from interpool import (
     Retry,
     TaskInterrupted,
     TaskTimeout,
+    _threads,
+    _timekeeper,
 )
 from interpool._inside import channels
 from interpool._inside import gate as gates
@@ -920,6 +923,139 @@ def test_threads_that_go_on_are_heard_of_when_the_time_is_up(
 def until_asleep(pool: InterpreterPoolExecutor) -> None:
     while not pool.statistics().workers.idle:
         pass
+
+
+# --- no thread for the clock ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The system gives no thread for the clock, until this is called."""
+
+    def refuse(*_: object) -> Any:
+        class Refused:
+            def start(self) -> None:
+                raise RuntimeError("can't start new thread")
+
+        return Refused()
+
+    monkeypatch.setattr(_timekeeper, "_threads", SimpleNamespace(make=refuse))
+    return lambda: monkeypatch.setattr(_timekeeper, "_threads", _threads)
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_without_a_clock_an_interrupted_task_ends_at_once(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        assert stuck.interrupt(grace=PATIENCE)
+        with pytest.raises(TaskInterrupted, match="was given no time to stop") as caught:
+            stuck.result(PATIENCE)
+        assert caught.value.abandoned
+        assert stuck.interrupt() is False
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        assert pool.statistics().workers.given_up == 1
+        gate.open()
+    assert [str(it.message) for it in recwarn if "was given no time" in str(it.message)]
+
+
+@pytest.mark.usefixtures("no_clock")
+@pytest.mark.parametrize("lane", ["process", "thread"])
+def test_without_a_clock_an_interrupt_ends_a_task_in_each_lane(
+    arrivals: Gate, gate: Gate, lane: Any
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        function = arrive_and_pass if lane == "thread" else spin_here
+        args = (arrivals.entry, gate.exit, 1) if lane == "thread" else ()
+        stuck = pool.options(lane=lane).submit(function, *args)
+        if lane == "thread":
+            arrivals.wait()
+        else:
+            while not stuck.running():
+                pass
+        assert stuck.interrupt(grace=PATIENCE)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+
+
+def spin_here() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_without_a_clock_a_task_that_nobody_has_named_is_found_and_given_up(
+    arrivals: Gate, gate: Gate
+) -> None:
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()
+        assert stuck.interrupt()
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+        arrivals.wait()
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        assert pool.statistics().workers.given_up == 1
+        gate.open()
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_without_a_clock_terminate_waits_for_nobody(arrivals: Gate, gate: Gate) -> None:
+    pool = InterpreterPoolExecutor(2)
+    futures = [pool.submit(stay_in_c, arrivals.entry, gate.exit, n) for n in range(2)]
+    arrivals.wait(2)
+    with warnings.catch_warnings(record=True):
+        pool.terminate_workers()
+        assert [_end_of(future) for future in futures] == ["TaskInterrupted"] * 2
+        pool.shutdown()
+    assert pool.statistics().workers.abandoned == 2
+    gate.open(2)
+
+
+@pytest.mark.parametrize("lane", ["interpreter", "process", "thread"])
+def test_without_a_clock_nothing_is_taken_that_is_to_be_limited(
+    no_clock: Callable[[], None], lane: Any
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        limited = pool.options(timeout=PATIENCE, lane=lane)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no thread for the pool's clock"):
+                limited.submit(abs, -1)
+            with pytest.raises(RuntimeError, match="no thread for the pool's clock"):
+                limited.map(abs, [-1, -2])
+        assert pool.submit(abs, -3).result(PATIENCE) == 3
+        no_clock()
+        assert limited.submit(abs, -4).result(PATIENCE) == 4
+        assert [*limited.map(abs, [-1, -2])] == [1, 2]
+
+
+@pytest.mark.usefixtures("no_clock")
+@pytest.mark.parametrize("lane", ["interpreter", "process", "thread"])
+def test_without_a_clock_a_task_that_fails_is_not_tried_again(lane: Any) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        error = pool.options(retries=3, lane=lane).submit(divide, 1, 0).exception(PATIENCE)
+        assert isinstance(error, ZeroDivisionError)
+        assert "Run 1 was the last" in error.__notes__[-1]
+        assert "can't start new thread" in error.__notes__[-1]
+        tasks = pool.statistics().tasks
+        assert (tasks.failed, tasks.retried) == (1, 0)
+
+
+def test_without_a_clock_idle_workers_stay(
+    no_clock: Callable[[], None], recwarn: pytest.WarningsRecorder
+) -> None:
+    with InterpreterPoolExecutor(2, idle_timeout=0.01, min_workers=0) as pool:
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        until_asleep(pool)
+        no_clock()
+        pool.prewarm()  # another one begins, and there is a clock again
+        while pool._engine.staff.everybody():
+            pass
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+    assert [it for it in recwarn if "stay for longer than their idle_timeout" in str(it.message)]
 
 
 def test_ctrl_c_warns_of_nothing(arrivals: Gate, gate: Gate) -> None:

@@ -134,7 +134,8 @@ class Engine:
 
         Raises:
             BrokenInterpreterPool: if a worker could not start.
-            RuntimeError: after `close`, or at the interpreter's exit.
+            RuntimeError: after `close`, at the interpreter's exit, or if the system gives no thread
+                that this takes.
         """
         task = next(self._task_numbers)
         message, keeps = request
@@ -146,7 +147,7 @@ class Engine:
             future._item = self.prepare(future, task, terms, message, self.environment())
         with Deferred(), self.lock:
             self.check_open()
-            transport = self.transport or self._open()
+            transport = self.make_ready(terms)
             if lane is not None:
                 self.lane(lane).add(future)
             else:
@@ -174,8 +175,7 @@ class Engine:
             future._message = _NO_MESSAGE
         with Deferred(), self.lock:
             self.check_open()
-            if self.transport is None:
-                self._open()
+            self.make_ready(terms)
             self.lane("thread").add(future)
             hiring = self._lacks_hosts()
         if hiring:
@@ -199,14 +199,23 @@ class Engine:
             task._environment = environment
         return item_of(number, environment, message, is_watched=terms.timeout is not None)
 
+    def make_ready(self, terms: Terms) -> Transport:
+        """Open the channels, and have all there that tasks of such terms need. The lock is held.
+
+        Raises:
+            RuntimeError, OSError: if the system does not give it.
+        """
+        transport = self.transport or self._open()
+        if terms.timeout is not None:
+            self.timekeeper.start()  # a limit that nobody measures would be none
+        return transport
+
     def new_number(self) -> int:
         """Return the number of a new task."""
         return next(self._task_numbers)
 
     def send_lot(self, lot: Lot) -> None:
-        """Take what was added to a lot. The lock is held."""
-        if self.transport is None:
-            self._open()
+        """Take what was added to a lot, behind `make_ready`. The lock is held."""
         self.tasks.add_lot(lot)
 
     def refuse(self, error: BaseException) -> Future[Any]:
