@@ -462,6 +462,12 @@ def test_a_strike_may_land_where_the_import_lock_was_just_taken(arrivals: Gate) 
 # --- what does not stop --------------------------------------------------------------------------
 
 
+def wait_for_hit(future: Any) -> None:
+    """Wait until it is known where a task was when it was struck."""
+    while not future._stop.places:
+        pass
+
+
 def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
     arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -469,6 +475,8 @@ def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
         stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, 1)
         arrivals.wait()
         following = pool.submit(add, 1, 2)
+        assert stuck.interrupt(grace=PATIENCE)
+        wait_for_hit(stuck)
         assert stuck.interrupt(grace=0.01)
         with pytest.raises(TaskInterrupted, match=r"did not stop within 0\.01 s") as caught:
             stuck.result(PATIENCE)
