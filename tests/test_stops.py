@@ -11,13 +11,23 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout, _worker
+from interpool import (
+    InterpreterPoolExecutor,
+    Retry,
+    TaskInterrupted,
+    TaskTimeout,
+    _threads,
+    _timekeeper,
+    _worker,
+)
 from interpool._inside import channels
 from interpool._inside import gate as gates
+from interpool._stops import Reason, Stop
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
 
 PROMPT = 0.05  # seconds within which a busy loop stops on a machine that does nothing else
@@ -455,10 +465,10 @@ def test_a_strike_wakes_nobody_who_waits_after_it(monkeypatch: pytest.MonkeyPatc
 
     wake = gates._wake
 
-    def wake_late(frame: Any) -> None:
-        wake(frame)
+    def wake_late(thread: int, frame: Any) -> None:
+        wake(thread, frame)
         assert hit.wait(PATIENCE)
-        wake(frame)
+        wake(thread, frame)
         cleaned.set()
 
     monkeypatch.setattr(gates, "_wake", wake_late)
@@ -510,6 +520,12 @@ def test_a_strike_may_land_where_the_import_lock_was_just_taken(arrivals: Gate) 
 # --- what does not stop --------------------------------------------------------------------------
 
 
+def wait_for_hit(future: Any) -> None:
+    """Wait until it is known where a task was when it was struck."""
+    while not future._stop.places:
+        pass
+
+
 def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
     arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -517,6 +533,8 @@ def test_a_task_in_c_is_left_behind_and_its_worker_replaced(
         stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, 1)
         arrivals.wait()
         following = pool.submit(add, 1, 2)
+        assert stuck.interrupt(grace=PATIENCE)
+        wait_for_hit(stuck)
         assert stuck.interrupt(grace=0.01)
         with pytest.raises(TaskInterrupted, match=r"did not stop within 0\.01 s") as caught:
             stuck.result(PATIENCE)
@@ -617,23 +635,149 @@ def test_a_worker_that_has_just_come_back_is_not_given_up(
         assert pool.submit(add, 1, 2).result(PATIENCE) == 3
 
 
-def test_a_worker_is_given_up_though_no_board_named_its_task_in_time(
+def hold_the_next(entry: int, fd: int, *, is_struck: bool) -> None:
+    """Have this worker take its next task and wait for a byte before its board names that.
+
+    Args:
+        entry: where it says that it waits.
+        fd: where it waits.
+        is_struck: whether strikes do what they are for, and say so; or nothing.
+    """
+    import os
+    import sys
+
+    loop: Any = sys.modules["_interpool_loop"]
+    real = loop.marshal
+
+    class Held:
+        dumps = real.dumps
+
+        @staticmethod
+        def loads(data: bytes) -> Any:
+            loop.marshal = real
+            os.write(entry, b".")
+            os.read(fd, 1)
+            return real.loads(data)
+
+    loop.marshal = Held
+    gate: Any = sys.modules["_interpool_gate"]
+    strike = gate.strike
+
+    def strike_or_not(task: int) -> Any:
+        if is_struck:
+            places = strike(task)
+            os.write(entry, b".")
+            return places
+        return None
+
+    gate.strike = strike_or_not
+
+
+class Clock:
+    """Which settings of a pool's clock there are, by the last word of their keys."""
+
+    def __init__(self, pool: InterpreterPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.keys: list[Any] = []
+        keeper = pool._engine.timekeeper
+        self._set = keeper.set
+        monkeypatch.setattr(keeper, "set", self._note)
+
+    def _note(self, key: Any, when: float, action: Callable[[], None]) -> None:
+        self.keys.append(key[1] if isinstance(key, tuple) else "rest")
+        self._set(key, when, action)
+
+
+def test_a_task_that_no_board_names_in_time_is_found_when_one_does(
     monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
 ) -> None:
     with InterpreterPoolExecutor(2) as pool, warnings.catch_warnings(record=True):
-        stuck = pool.submit(swallow, arrivals.entry, gate.exit)
-        arrivals.wait()
-        # As if its worker had taken it, and not come to say so on its board.
-        monkeypatch.setattr(pool._engine.staff, "of_task", lambda _: None)
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()  # it is taken, and nobody knows by whom
+        clock = Clock(pool, monkeypatch)
         assert stuck.interrupt(grace=0)
         assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
-        arrivals.wait()  # it has caught the exception, and waits
-        monkeypatch.undo()
+        assert clock.keys == [stuck._task]  # and is not set again: it is heard of
+        gate.open()
+        arrivals.wait()  # it has begun; no strike has found it
         others = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(2)]
         arrivals.wait(2)  # both at once: there is another worker
         gate.open(3)
         assert [other.result(PATIENCE) for other in others] == [0, 1]
         assert pool.statistics().workers.given_up == 1
+        assert clock.keys == [stuck._task, "unfound"]
+        assert not pool._engine.stopper.unfound
+        assert not any(it.board[channels.HEED] for it in pool._engine.staff.everybody())
+
+
+def test_one_that_never_begins_costs_no_worker(arrivals: Gate, gate: Gate) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=True).result(PATIENCE)
+        late = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()
+        assert late.interrupt(grace=0)
+        assert isinstance(late.exception(PATIENCE), TaskInterrupted)
+        arrivals.wait()  # the strike has found nothing, and left word
+        gate.open()
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        workers = pool.statistics().workers
+        assert (workers.started, workers.given_up) == (1, 0)
+        assert not pool._engine.stopper.unfound
+        assert not any(it.board[channels.HEED] for it in pool._engine.staff.everybody())
+
+
+def test_what_no_board_names_when_all_time_is_up_is_found_too(
+    monkeypatch: pytest.MonkeyPatch, arrivals: Gate, gate: Gate
+) -> None:
+    pool = InterpreterPoolExecutor(1)
+    with warnings.catch_warnings(record=True):
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        # It sleeps, as far as its board says.
+        board = pool._engine.staff.workers[0].board
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()
+        board[channels.TASK] = 0
+        clock = Clock(pool, monkeypatch)
+        pool.terminate_workers()
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+        arrivals.wait()
+        pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    assert clock.keys == [stuck._task, "rest", "unfound"]
+    gate.open()
+
+
+def test_a_task_may_be_taken_by_a_worker_that_has_just_been_given_up(
+    arrivals: Gate, gate: Gate
+) -> None:
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        stuck = pool.submit(spin, arrivals.entry)
+        arrivals.wait()
+        engine = pool._engine
+        with engine.lock:  # as if for an earlier one, before it saw that
+            assert engine.staff.abandon(engine.staff.workers[0])
+        assert stuck.interrupt(grace=PATIENCE)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        assert pool.statistics().workers.given_up == 1
+
+
+def test_a_run_that_was_not_found_says_nothing_of_the_next(arrivals: Gate, gate: Gate) -> None:
+    again = Retry(1, on=TaskTimeout, delay=0)
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        future = pool.options(retries=again).submit(arrive_and_pass, arrivals.entry, gate.exit, 7)
+        arrivals.wait()
+        engine = pool._engine
+        with engine.lock:
+            engine.stopper.stop(future, Stop(Reason.TIMEOUT, grace=0, limit=1))
+        while not pool.statistics().tasks.retried:
+            pass
+        gate.open()
+        arrivals.wait(2)  # the first run, whose worker is given up for it; and the second
+        assert future._stop is None
+        gate.open(2)
+        assert future.result(PATIENCE) == 7
 
 
 def leave_stuck(depth: int, arrivals: int, entry: int, fd: int) -> None:
@@ -898,6 +1042,173 @@ def test_terminate_a_worker_in_which_a_thread_goes_on(
     assert pool.statistics().workers.abandoned == 1
     assert [it for it in recwarn if "threads go on there" in str(it.message)]
     gate.open()
+
+
+def test_threads_that_go_on_are_heard_of_when_the_time_is_up(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave_a_thread(entry: int, fd: int) -> None:
+        import os
+        import threading
+
+        def wait() -> None:
+            os.write(entry, b".")
+            os.read(fd, 1)
+
+        threading.Thread(target=wait).start()
+
+    pool = InterpreterPoolExecutor(1)
+    pool.submit(leave_a_thread, arrivals.entry, gate.exit).result(PATIENCE)
+    arrivals.wait()
+    engine = pool._engine
+    until_asleep(pool)
+    clock = Clock(pool, monkeypatch)
+    with engine.lock:  # the worker sleeps, and leaves later
+        engine.stopper._end_rest()
+    assert not engine.staff.abandoned
+    pool.shutdown()
+    assert pool.statistics().workers.abandoned == 1
+    assert [it for it in recwarn if "threads go on there" in str(it.message)]
+    assert clock.keys == ["leaving"]
+    gate.open()
+
+
+def until_asleep(pool: InterpreterPoolExecutor) -> None:
+    while not pool.statistics().workers.idle:
+        pass
+
+
+# --- no thread for the clock ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The system gives no thread for the clock, until this is called."""
+
+    def refuse(*_: object) -> Any:
+        class Refused:
+            def start(self) -> None:
+                raise RuntimeError("can't start new thread")
+
+        return Refused()
+
+    monkeypatch.setattr(_timekeeper, "_threads", SimpleNamespace(make=refuse))
+    return lambda: monkeypatch.setattr(_timekeeper, "_threads", _threads)
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_without_a_clock_an_interrupted_task_ends_at_once(
+    arrivals: Gate, gate: Gate, recwarn: pytest.WarningsRecorder
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        stuck = pool.submit(stay_in_c, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        assert stuck.interrupt(grace=PATIENCE)
+        with pytest.raises(TaskInterrupted, match="was given no time to stop") as caught:
+            stuck.result(PATIENCE)
+        assert caught.value.abandoned
+        assert stuck.interrupt() is False
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        assert pool.statistics().workers.given_up == 1
+        gate.open()
+    assert [str(it.message) for it in recwarn if "was given no time" in str(it.message)]
+
+
+@pytest.mark.usefixtures("no_clock")
+@pytest.mark.parametrize("lane", ["process", "thread"])
+def test_without_a_clock_an_interrupt_ends_a_task_in_each_lane(
+    arrivals: Gate, gate: Gate, lane: Any
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        function = arrive_and_pass if lane == "thread" else spin_here
+        args = (arrivals.entry, gate.exit, 1) if lane == "thread" else ()
+        stuck = pool.options(lane=lane).submit(function, *args)
+        if lane == "thread":
+            arrivals.wait()
+        else:
+            while not stuck.running():
+                pass
+        assert stuck.interrupt(grace=PATIENCE)
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+
+
+def spin_here() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_without_a_clock_a_task_that_nobody_has_named_is_found_and_given_up(
+    arrivals: Gate, gate: Gate
+) -> None:
+    with InterpreterPoolExecutor(1) as pool, warnings.catch_warnings(record=True):
+        pool.submit(hold_the_next, arrivals.entry, gate.exit, is_struck=False).result(PATIENCE)
+        stuck = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 0)
+        arrivals.wait()
+        assert stuck.interrupt()
+        assert isinstance(stuck.exception(PATIENCE), TaskInterrupted)
+        gate.open()
+        arrivals.wait()
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        assert pool.statistics().workers.given_up == 1
+        gate.open()
+
+
+@pytest.mark.usefixtures("no_clock")
+def test_without_a_clock_terminate_waits_for_nobody(arrivals: Gate, gate: Gate) -> None:
+    pool = InterpreterPoolExecutor(2)
+    futures = [pool.submit(stay_in_c, arrivals.entry, gate.exit, n) for n in range(2)]
+    arrivals.wait(2)
+    with warnings.catch_warnings(record=True):
+        pool.terminate_workers()
+        assert [_end_of(future) for future in futures] == ["TaskInterrupted"] * 2
+        pool.shutdown()
+    assert pool.statistics().workers.abandoned == 2
+    gate.open(2)
+
+
+@pytest.mark.parametrize("lane", ["interpreter", "process", "thread"])
+def test_without_a_clock_nothing_is_taken_that_is_to_be_limited(
+    no_clock: Callable[[], None], lane: Any
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        limited = pool.options(timeout=PATIENCE, lane=lane)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no thread for the pool's clock"):
+                limited.submit(abs, -1)
+            with pytest.raises(RuntimeError, match="no thread for the pool's clock"):
+                limited.map(abs, [-1, -2])
+        assert pool.submit(abs, -3).result(PATIENCE) == 3
+        no_clock()
+        assert limited.submit(abs, -4).result(PATIENCE) == 4
+        assert [*limited.map(abs, [-1, -2])] == [1, 2]
+
+
+@pytest.mark.usefixtures("no_clock")
+@pytest.mark.parametrize("lane", ["interpreter", "process", "thread"])
+def test_without_a_clock_a_task_that_fails_is_not_tried_again(lane: Any) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        error = pool.options(retries=3, lane=lane).submit(divide, 1, 0).exception(PATIENCE)
+        assert isinstance(error, ZeroDivisionError)
+        assert "Run 1 was the last" in error.__notes__[-1]
+        assert "can't start new thread" in error.__notes__[-1]
+        tasks = pool.statistics().tasks
+        assert (tasks.failed, tasks.retried) == (1, 0)
+
+
+def test_without_a_clock_idle_workers_stay(
+    no_clock: Callable[[], None], recwarn: pytest.WarningsRecorder
+) -> None:
+    with InterpreterPoolExecutor(2, idle_timeout=0.01, min_workers=0) as pool:
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+        until_asleep(pool)
+        no_clock()
+        pool.prewarm()  # another one begins, and there is a clock again
+        while pool._engine.staff.everybody():
+            pass
+        assert pool.submit(add, 1, 2).result(PATIENCE) == 3
+    assert [it for it in recwarn if "stay for longer than their idle_timeout" in str(it.message)]
 
 
 def test_ctrl_c_warns_of_nothing(arrivals: Gate, gate: Gate) -> None:

@@ -231,10 +231,66 @@ def test_a_thread_that_cannot_be_had_is_asked_for_again(
             raise RuntimeError("can't start new thread")
 
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="can't start"):
+        with pytest.raises(RuntimeError, match=r"no thread for the pool's clock.*can't start"):
             clock.set("a", 0, lambda: calls.action("a"))
+        with pytest.raises(RuntimeError, match="can't start"):
+            clock.start()
+    clock.set("b", 0, lambda: calls.action("b"))
+    assert calls.wait(1) == ["b"]  # and not what was refused
+
+
+def test_what_is_set_when_it_has_started_needs_no_thread(
+    clock: Timekeeper, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.start()
+    monkeypatch.setattr(threading, "Thread", None)
+    clock.start()
+    clock.set("a", 0, lambda: calls.action("a"))
+    assert calls.wait(1) == ["a"]
+
+
+def test_one_that_is_closed_does_not_start(clock: Timekeeper) -> None:
+    clock.close()
+    clock.start()
+    assert clock._thread is None
+
+
+def test_a_finalizer_that_sets_it_while_it_starts_starts_no_second_one(
+    clock: Timekeeper, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def set_first(thread: threading.Thread) -> None:
+        if not started:
+            started.append(thread)
+            clock.set("a", 0, lambda: calls.action("a"))
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", set_first)
     clock.set("b", 0, lambda: calls.action("b"))
     assert calls.wait(2) == ["a", "b"]
+    assert [it for it in threading.enumerate() if it.name == "test_timekeeper"] == started
+
+
+def test_what_a_finalizer_in_its_thread_sets_just_before_it_sleeps_is_not_missed(
+    clock: Timekeeper, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collection between the clock's last look at what is due and its sleep."""
+
+    class Threading:
+        """What the clock asks for how long it may sleep, with a finalizer that comes then."""
+
+        def __getattr__(self, name: str) -> object:
+            is_sleepy = name == "TIMEOUT_MAX" and not calls.names
+            if is_sleepy and threading.current_thread().name == "test_timekeeper":
+                calls.action("finalized")
+                clock.set("early", 0, lambda: calls.action("early"))
+            return getattr(threading, name)
+
+    monkeypatch.setattr(_timekeeper, "threading", Threading())
+    clock.set("late", time.monotonic() + 3_600, lambda: calls.action("late"))
+    assert calls.wait(2) == ["finalized", "early"]
 
 
 def test_a_finalizer_in_its_thread_meets_no_lock_but_the_owners(

@@ -47,7 +47,7 @@ from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred
 from interpool._lanes.base import Host, Lane
-from interpool._reports import warn
+from interpool._reports import Notice
 from interpool._retrying import Retrying
 from interpool._spares import SPARES
 from interpool._staff import Staff
@@ -134,7 +134,8 @@ class Engine:
 
         Raises:
             BrokenInterpreterPool: if a worker could not start.
-            RuntimeError: after `close`, or at the interpreter's exit.
+            RuntimeError: after `close`, at the interpreter's exit, or if the system gives no thread
+                that this takes.
         """
         task = next(self._task_numbers)
         message, keeps = request
@@ -146,7 +147,7 @@ class Engine:
             future._item = self.prepare(future, task, terms, message, self.environment())
         with Deferred(), self.lock:
             self.check_open()
-            transport = self.transport or self._open()
+            transport = self.make_ready(terms)
             if lane is not None:
                 self.lane(lane).add(future)
             else:
@@ -174,8 +175,7 @@ class Engine:
             future._message = _NO_MESSAGE
         with Deferred(), self.lock:
             self.check_open()
-            if self.transport is None:
-                self._open()
+            self.make_ready(terms)
             self.lane("thread").add(future)
             hiring = self._lacks_hosts()
         if hiring:
@@ -199,14 +199,23 @@ class Engine:
             task._environment = environment
         return item_of(number, environment, message, is_watched=terms.timeout is not None)
 
+    def make_ready(self, terms: Terms) -> Transport:
+        """Open the channels, and have all there that tasks of such terms need. The lock is held.
+
+        Raises:
+            RuntimeError, OSError: if the system does not give it.
+        """
+        transport = self.transport or self._open()
+        if terms.timeout is not None:
+            self.timekeeper.start()  # a limit that nobody measures would be none
+        return transport
+
     def new_number(self) -> int:
         """Return the number of a new task."""
         return next(self._task_numbers)
 
     def send_lot(self, lot: Lot) -> None:
-        """Take what was added to a lot. The lock is held."""
-        if self.transport is None:
-            self._open()
+        """Take what was added to a lot, behind `make_ready`. The lock is held."""
         self.tasks.add_lot(lot)
 
     def refuse(self, error: BaseException) -> Future[Any]:
@@ -535,9 +544,9 @@ class Engine:
                 self._wake(self.transport)
 
     def warn(self, message: str) -> None:
-        """Warn of something that the user may want to mend. No lock is held."""
+        """Have the collector warn of something that the user may want to mend."""
         if not self.is_quiet:
-            warn(message)
+            self.report(0, channels.TOLD, Notice(message, RuntimeWarning))
 
     def collapse(self, error: BaseException, outcomes: Outcomes) -> None:
         """Break the pool because the collector failed; add every future, to be ended."""
@@ -557,6 +566,8 @@ class Engine:
         with self.lock:
             if self.refusal is None or not self.staff.is_empty or not self.tasks.is_empty:
                 return False
+            if self._reports:
+                return False  # with which a wake-up has come, or is about to
             if not all(lane.is_empty for lane in self.tasks.lanes.values()):
                 return False
             is_last = not self.staff.abandoned

@@ -43,6 +43,9 @@ class Hearing:
             channels.RETIRING: lambda worker, _, __: engine.staff.note_retiring(worker),
             channels.TAKEN: lambda worker, it, _: engine.stopper.note_taken(worker, *it),
             channels.HIT: lambda _, it, __: engine.stopper.note_hit(*it),
+            channels.NAMED: lambda _, task, __: engine.stopper.note_named(task),
+            channels.HELD_UP: lambda worker, _, __: engine.stopper.note_held_up(worker),
+            channels.TOLD: lambda _, notice, said: said.append(notice),
             channels.SAID: lambda worker, it, said: said.append(
                 it if isinstance(it, Output) else Output(worker, it)
             ),

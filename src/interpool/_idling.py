@@ -29,8 +29,12 @@ class Idling:
             self._look_at(time.monotonic() + self._timeout)
 
     def _look_at(self, when: float) -> None:
-        self._is_set = True
-        self._engine.timekeeper.set(self, when, self._let_go)
+        try:
+            self._engine.timekeeper.set(self, when, self._let_go)
+        except RuntimeError as error:  # tried again when the next one begins; until then they stay
+            self._engine.warn(f"Idle workers stay for longer than their idle_timeout: {error}")
+        else:
+            self._is_set = True
 
     def _let_go(self) -> None:
         """Put a stop for each worker that is to go, which whoever sleeps longest will take."""

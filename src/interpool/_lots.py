@@ -153,10 +153,12 @@ class Lot:
         """Add encoded items, to be sent when there is room.
 
         Raises:
-            BrokenInterpreterPool, RuntimeError: if the pool takes nothing any more.
+            BrokenInterpreterPool, RuntimeError: if the pool takes nothing any more, or the system
+                gives no thread that this takes.
         """
         with Deferred(), self.engine.lock:
             self.engine.check_open()
+            self.engine.make_ready(self.terms)
             self._units += units
             self.unsent += sum(unit.count for unit in units)
             self.engine.send_lot(self)

@@ -33,27 +33,36 @@ class Retrying:
         with engine.lock:
             is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
             is_over = engine.is_terminated or engine.broken is not None
-            if retry is None or not is_wanted or is_stopped or is_over:
-                engine.tasks.decide(task, is_tried_again=False)
-                engine.look_whether_all_is_sent()
-            else:
-                pause = retry.pause(failed)
-                task._failures += (
-                    f"Run {failed} failed ({line}); the next was due {pause:.3g} s later",
-                )
+            may_be = retry is not None and is_wanted and not (is_stopped or is_over)
+            if may_be and retry is not None and self._plan(task, retry.pause(failed), line):
                 task._stop = None
                 engine.tasks.decide(task, is_tried_again=True)
                 if isinstance(task, Future) and "_condition" in vars(task):
                     engine.listen_to(task)
-                resend = functools.partial(self._resend, task)
-                engine.timekeeper.set((engine, task._task), time.monotonic() + pause, resend)
                 return None
+            engine.tasks.decide(task, is_tried_again=False)
+            engine.look_whether_all_is_sent()
         if is_stopped and task._stop is not None and type(error) is not TaskInterrupted:
             # It was interrupted after that run.
             error, failure = task._stop.as_exception(task._name), error
             error.__cause__ = failure
         note_attempts(error, task._failures)
         return error
+
+    def _plan(self, task: Task, pause: float, line: str) -> bool:
+        """Have a task run again after a pause; return whether that can be. The lock is held."""
+        failed = len(task._failures) + 1
+        due = time.monotonic() + pause
+        resend = functools.partial(self._resend, task)  # when the lock is free again
+        try:
+            self._engine.timekeeper.set((self._engine, task._task), due, resend)
+        except RuntimeError as error:
+            task._failures += (
+                f"Run {failed} was the last: nobody can wait {pause:.3g} s for another: {error}",
+            )
+            return False
+        task._failures += (f"Run {failed} failed ({line}); the next was due {pause:.3g} s later",)
+        return True
 
     def _resend(self, task: Task) -> None:
         """Run a task again whose pause is over: called by the timekeeper."""

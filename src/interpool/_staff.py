@@ -110,8 +110,11 @@ class Staff:
         return None
 
     def of_task(self, task: int) -> Worker | None:
-        """Return the worker whose board says that it runs a task."""
-        for worker in self.workers.values():
+        """Return the worker whose board says that it runs a task.
+
+        It may have been given up for an earlier one, and have taken this one before it saw that.
+        """
+        for worker in (*self.workers.values(), *self.abandoned.values()):
             if worker.board[channels.TASK] == task:
                 return worker
         return None
@@ -221,8 +224,10 @@ class Staff:
         Not one that has come back by now, and sleeps: nobody would wake it any more.
 
         Returns:
-            Whether it was given up.
+            Whether it was given up, now or before.
         """
+        if worker.number in self.abandoned:
+            return True
         board = worker.board
         board[channels.LEAVE] = 1
         is_asleep = not board[channels.TASK] and board[channels.SLEEPS_SINCE]

@@ -41,6 +41,7 @@ class Stop:
         places: where it was, the innermost frame first.
         abandoned: the name of the worker that was given up for it.
         is_killed: whether it ran in a process that was killed for it.
+        is_untimed: whether it had no grace at all, for there was no clock to measure it.
         failure: what the task raised instead of stopping.
     """
 
@@ -52,7 +53,15 @@ class Stop:
     places: list[Place] = field(default_factory=list)
     abandoned: str = ""
     is_killed: bool = False
+    is_untimed: bool = False
     failure: Failure | None = None
+
+    @property
+    def lateness(self) -> str:
+        """Why its worker is given up, in words."""
+        if self.is_untimed:
+            return "was given no time to stop, for the system has no thread to measure it"
+        return f"did not stop within {self.grace:g} s"
 
     def as_exception(self, name: str) -> TaskInterrupted | TaskTimeout:
         """A new exception to end a task with; `name` is the function's."""
@@ -61,12 +70,10 @@ class Stop:
             message += " before it began"
         stack = "".join(traceback.format_list([(*it, None) for it in reversed(self.places)]))
         if self.abandoned:
-            message += (
-                f". It did not stop within {self.grace:g} s, as a call that stays in C code does "
-                f"not, so its worker {self.abandoned} was abandoned"
-            )
+            why = "" if self.is_untimed else ", as a call that stays in C code does not"
+            message += f". It {self.lateness}{why}, so its worker {self.abandoned} was abandoned"
         if self.is_killed:
-            message += f". It did not stop within {self.grace:g} s, so its process was killed"
+            message += f". It {self.lateness}, so its process was killed"
         if stack:
             message += f". It was here:\n{stack.rstrip()}"
         error: TaskInterrupted | TaskTimeout

@@ -196,6 +196,8 @@ class Worker:
                 while (order := self._orders.get()) is not None:
                     _enter(interpreter, order)
                 _enter(interpreter, "join()")
+                if self.board[channels.THREADS]:
+                    self._report(self.number, channels.HELD_UP, None)
         except BaseException as error:
             self._report(self.number, channels.UNSTARTED, outcomes.describe(error, "start"))
         finally:

@@ -23,20 +23,23 @@ VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH, STRUCK, LOST = range(6)
 # bulk queue is taken, for a byte in the descriptor that is the payload; a task that is watched
 # begins, and when; a task was struck, and where it was; soon it will have done all it is to do;
 # an outcome, whose kind is the payload, comes in shared memory (`process`); a task has made a pool
-# there; the interpreter does not end, for that pool has given up a worker (`_exit`).
+# there; the interpreter does not end, for that pool has given up a worker (`_exit`); its board
+# names a task now, as it was asked to say (`HEED`). And what main says itself: the interpreter of a
+# worker that has left does not end yet, for threads go on there; what users are to be told.
 BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL, TAKEN, HIT = range(6, 17)
-RETIRING, SHARED, NESTS, HELD = range(17, 21)
+RETIRING, SHARED, NESTS, HELD, NAMED, HELD_UP, TOLD = range(17, 24)
 
 # A worker's board: numbers of 8 bytes in memory of main's, which one of the two sides writes and
 # the other looks at when it likes. The task that it runs, or did last, 0 when it sleeps, or
 # `PREPARING`; since when it sleeps (`time.monotonic_ns`); how many it has done; whether it is to
 # leave, which main writes; how many run times, and how many times of waiting, were measured:
 # nanoseconds, the last of which follow in two rings; when its loop is over, how many threads go on
-# there that tasks have started, for which the end of its interpreter waits.
-TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS = range(7)
+# there that tasks have started, for which the end of its interpreter waits; whether it is to say
+# which task it has taken, as soon as its board names that, which main writes.
+TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS, HEED = range(8)
 RING = 128
 PREPARING = -1  # it imports what is to be there, or runs its initializer
-FIRST_RUN = 7
+FIRST_RUN = 8
 FIRST_WAIT = FIRST_RUN + RING
 BOARD = FIRST_WAIT + RING
 

@@ -5,7 +5,9 @@ It guarantees:
 * Every message taken from the task queue is answered with one frame (`outcomes`).
 * The loop sleeps in one place, a read of the doorbell, and no task waits meanwhile: whoever puts
   one rings afterwards, and whoever takes one and leaves others rings before it runs what it took.
-* What it does is on its board (`channels.TASK` and those that follow), for main to look at.
+* What it does is on its board (`channels.TASK` and those that follow), for main to look at. It
+  names each task there before anything of that is loaded or run, and looks afterwards whether it is
+  to say so; main asks first and looks at the board afterwards, so one sees the other.
 * It leaves when it takes `STOP`, when it has done as many tasks as it may, or when its board says
   so; in the latter two cases it takes no task before.
 
@@ -170,6 +172,8 @@ class Loop:
             head, *large = (item,) if type(item) is bytes else item
             task, measured, environment, *parts = marshal.loads(head)
             self.current = board[channels.TASK] = task
+            if board[channels.HEED]:
+                self.send(self.number, channels.NAMED, task)
             del item, head  # no task's data outlives the task here
             surroundings.adopt(environment)
             self.measured, self.began = measured, 0
@@ -224,8 +228,10 @@ class Loop:
                 surroundings.begin(self.number, self.results, names, environment)
             finally:
                 settled.release()
-            self.send(self.number, channels.BEGUN, None)
+            # First: who terminates a pool strikes the initializers of those that have not begun,
+            # and of those that prepare; there must be nothing in between.
             self.board[channels.TASK] = channels.PREPARING
+            self.send(self.number, channels.BEGUN, None)
             failure = outcomes.prepare(preload, initializer)
             self.board[channels.TASK] = 0
             surroundings.flush()
