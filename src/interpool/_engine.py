@@ -429,7 +429,8 @@ class Engine:
             self.check_open()
             if self.transport is None:
                 self._open()
-            self.staff.wanted = max(self.staff.wanted, workers)
+            if self.tasks.instead is None:
+                self.staff.wanted = max(self.staff.wanted, workers)
         self.hire()
 
     def join(self) -> None:
@@ -447,6 +448,11 @@ class Engine:
         """Bytes that were sent to workers, and received from them."""
         transport = self.transport
         return self._moved if transport is None else (transport.sent, transport.received)
+
+    @property
+    def initializer_name(self) -> str:
+        """The name of its initializer's function, if it has one."""
+        return self._settings.initializer_name
 
     @property
     def name(self) -> str:
@@ -614,6 +620,8 @@ class Engine:
         """Whether one more worker is to be started, and may be."""
         if self.broken is not None or self._is_paused or not self.staff.may_grow:
             return False
+        if self.tasks.instead is not None:
+            return False
         return self.staff.is_short(*self.tasks.counts())
 
     def _lacks_hosts(self) -> bool:
@@ -631,7 +639,7 @@ class Engine:
         """Whether a worker is to be started that will take another one's place."""
         if not self.staff.lacks_successor or self.broken is not None or self.is_terminated:
             return False
-        if self._is_paused:
+        if self._is_paused or self.tasks.instead is not None:
             return False
         return self.refusal is None or self.tasks.is_any_untaken
 

@@ -92,13 +92,13 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         workers = available_cores() if max_workers is None else _checked_workers(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        call = None if initializer is None else Call.of(initializer)
         settings = Settings(
             name_prefix=thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}",
             environment=_environment.snapshot(),
             preload=_module_names(preload),
-            initializer=None
-            if initializer is None
-            else Call.of(initializer).message(tuple(initargs), {}),
+            initializer=None if call is None else call.message(tuple(initargs), {}),
+            initializer_name="" if call is None else call.name,
             most_tasks=None
             if max_tasks_per_worker is None
             else _checked_workers(max_tasks_per_worker, "max_tasks_per_worker"),

@@ -1,4 +1,8 @@
-"""Tasks that an extension keeps from running in an interpreter: they run in a process instead."""
+"""Tasks that an extension keeps from running in an interpreter: they run in a process instead.
+
+So do all tasks of a pool whose workers cannot be made ready because its initializer, or a module of
+`preload`, needs such an extension: the worker processes prepare themselves in the same way.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +11,7 @@ from interpool._transport import function_of
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
+    from interpool._failures import Failure
     from interpool._inside.outcomes import Description
 
 
@@ -21,6 +26,34 @@ class Fallback:
         self.is_on = is_on
         self._engine = engine
         self._said: set[tuple[str, str]] = set()  # functions and extensions
+
+    def takes_all(self, worker: int, failure: Failure) -> bool:
+        """Whether all tasks may run in processes, for a worker could not be made ready."""
+        is_interpreter = worker >= 0  # hosts of processes count downwards
+        is_wanted = self.is_on and self._engine.broken is None
+        return failure.refused is not None and is_interpreter and is_wanted
+
+    def divert_all(self, failure: Failure) -> str | None:
+        """Send all tasks to processes, and learn from what has refused what prepares workers.
+
+        Args:
+            failure: what says so.
+
+        Returns:
+            What to warn of, if that has not been said.
+        """
+        engine = self._engine
+        if engine.tasks.instead is not None:
+            return None  # of a worker that was started beside that one
+        assert failure.refused is not None  # noqa: S101 - that is what it says
+        _routing.learn(failure.refused, None)
+        engine.staff.wanted = 0
+        engine.tasks.send_elsewhere(engine.lane("process"), failure)
+        return (
+            f"All tasks of {engine.name} run in worker processes, for "
+            f"{failure.need(engine.initializer_name)}. "
+            'fallback="error" makes this an error, lane="process" says that it is meant'
+        )
 
     def takes(self, number: int) -> bool:
         """Whether a task that was refused may run in a process."""
