@@ -323,6 +323,17 @@ def test_an_initializer_that_fails_there_breaks_the_pool() -> None:
             pool.submit(add, 1, 2)
 
 
+def test_no_process_leaves_a_warning_at_its_end() -> None:
+    done = run_program(
+        "import warnings\n"
+        "from interpool import InterpreterPoolExecutor\n"
+        "warnings.simplefilter('default')\n"
+        "with InterpreterPoolExecutor(1) as pool:\n"
+        "    print(pool.options(lane='process').submit(lambda: 6 * 7).result())\n"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("42\n", "", 0)
+
+
 def test_a_program_that_is_not_guarded_runs_once() -> None:
     done = run_program(
         "from interpool import InterpreterPoolExecutor\n"

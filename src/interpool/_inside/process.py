@@ -268,7 +268,12 @@ def run(fd: int, results: int) -> None:
         fd: of the socket.
         results: of the pipe.
     """
-    sock = socket.socket(fileno=fd)
+    with socket.socket(fileno=fd) as sock:  # closed, lest it be warned of when warnings are shown
+        _run(sock, results)
+
+
+def _run(sock: socket.socket, results: int) -> None:
+    fd = sock.fileno()
     os.set_inheritable(fd, False)  # noqa: FBT003 - it is the worker's, not of what tasks start
     os.set_inheritable(results, False)  # noqa: FBT003 - the same
     receiver = Receiver(sock)
