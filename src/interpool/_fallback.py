@@ -79,7 +79,8 @@ class Fallback:
         assert refused is not None  # noqa: S101 - that is what it says
         # Of an argument of such a class, the function knows nothing.
         is_its_own = stage != "argument" and task._item is not None
-        _routing.learn(refused, function_of(task._item or b"") if is_its_own else None)
+        key = function_of(task._item or b"") or task._name
+        _routing.learn(refused, key if is_its_own else None)
         engine.tasks.divert(number, engine.lane("process"))
         engine.tasks.tally.diverted += task._count
         extension = refused[0]

@@ -123,7 +123,7 @@ def submit(
         message = call.message(args, kwargs)
     except TransferError as error:
         return engine.refuse(error)
-    if terms.lane == "auto" and not _routing.looked_at:  # nothing is known: what most calls meet
+    if _routing.is_ignorant and terms.lane == "auto":  # what most calls meet
         return engine.submit(message, call.name, terms)
     lane = _routing.lane_of(engine, terms, fn, call, args, kwargs)
     return engine.submit(message, call.name, terms, lane=lane)
