@@ -1,8 +1,10 @@
 """The process lane: the same futures, errors, limits; processes that die; what is left of them."""
 
 import contextlib
+import errno
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -158,6 +160,96 @@ def test_a_result_for_which_there_is_no_memory(lane: Options, error: Exception) 
     with pytest.raises(TransferError, match=r"Cannot send the result of .*task"):
         lane.submit(task).result(PATIENCE)
     assert lane.submit(bytearray, 1_000_000).result(PATIENCE) == bytearray(1_000_000)
+
+
+@contextlib.contextmanager
+def descriptors_free(number: int) -> Iterator[None]:
+    """Have this process get no more than so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_000, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(number):
+            os.close(taken.pop())
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_no_descriptor_for_a_large_result(fifo: Fifo, way_out: Fifo) -> None:
+    def make(path: str, way_out: str) -> bytes:
+        arrive_and_wait(path, way_out)
+        return bytes(1_000_000)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(pid).result(PATIENCE)
+        future = lane.submit(make, fifo.path, way_out.path)
+        fifo.wait()
+        writing = os.open(way_out.path, os.O_WRONLY)
+        with descriptors_free(0):
+            os.write(writing, b".")
+            error = future.exception(PATIENCE)
+        os.close(writing)
+        assert isinstance(error, TransferError)
+        assert "Cannot send the result of" in str(error)
+        assert "Too many open files" in str(error)
+        assert "raise the limit (ulimit -n)" in str(error)
+        assert isinstance(error.__cause__, OSError)
+        assert error.__cause__.errno == errno.EMFILE
+        assert lane.submit(bytes, 1_000_000).result(PATIENCE) == bytes(1_000_000)
+        assert lane.submit(pid).result(PATIENCE) == first
+
+
+def test_one_descriptor_is_enough_for_a_large_result(fifo: Fifo, way_out: Fifo) -> None:
+    def make(path: str, way_out: str) -> bytes:
+        arrive_and_wait(path, way_out)
+        return bytes(1_000_000)
+
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.options(lane="process").submit(make, fifo.path, way_out.path)
+        fifo.wait()
+        writing = os.open(way_out.path, os.O_WRONLY)
+        with descriptors_free(1):
+            os.write(writing, b".")
+            assert len(future.result(PATIENCE)) == 1_000_000
+        os.close(writing)
+
+
+def test_no_descriptor_for_large_arguments() -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(pid).result(PATIENCE)
+        with descriptors_free(0):
+            error = lane.submit(len, bytes(1_000_000)).exception(PATIENCE)
+        assert isinstance(error, TransferError)
+        assert "Cannot send the arguments of len to a worker process" in str(error)
+        assert "raise the limit (ulimit -n)" in str(error)
+        assert lane.submit(len, bytes(1_000_000)).result(PATIENCE) == 1_000_000
+        assert lane.submit(pid).result(PATIENCE) == first
+
+
+def test_a_process_that_has_no_descriptor_left_makes_room_for_another() -> None:
+    def use_up() -> int:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+        try:
+            while True:
+                os.dup(0)
+        except OSError:
+            return os.getpid()
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(use_up).result(PATIENCE)
+        assert lane.submit(len, bytes(1_000_000)).result(PATIENCE) == 1_000_000
+        assert lane.submit(pid).result(PATIENCE) != first
 
 
 def test_its_errors_are_the_same(lane: Options) -> None:
@@ -607,7 +699,7 @@ def test_a_child_does_not_hide_its_end_in_the_midst_of_a_result(
         def die(*_: object) -> None:
             os.kill(parent, signal.SIGKILL)
 
-        sys.modules["_interpool_process"]._send = die  # type: ignore[attr-defined]
+        sys.modules["_interpool_process"].send_packed = die  # type: ignore[attr-defined]
         return bytearray(1_000_000)
 
     with pytest.raises(ProcessDied, match="SIGKILL"):

@@ -14,6 +14,7 @@ midst of a task: on Linux, elsewhere when the task has ended.
 """
 
 import _thread
+import errno
 import marshal
 import mmap
 import os
@@ -54,11 +55,15 @@ def send_parts(sock: socket.socket, parts: Sequence[Part]) -> None:
     Raises:
         OSError: if nobody reads, or the system has no memory to share.
     """
-    _send(sock, *_pack(parts))
+    send_packed(sock, *pack(parts))
 
 
-def _pack(parts: Sequence[Part]) -> tuple[bytes, int]:
-    """Return what goes into the stream, and the descriptor that goes along, -1 for none."""
+def pack(parts: Sequence[Part]) -> tuple[bytes, int]:
+    """Return what goes into the stream, and the descriptor that goes along, -1 for none.
+
+    Raises:
+        OSError: if the system has no memory to share, or no descriptor of it.
+    """
     raw = [it.encode("utf-8", "surrogatepass") if isinstance(it, str) else it for it in parts]
     texts = [isinstance(it, str) for it in parts]
     sizes = [len(it) for it in raw]
@@ -70,7 +75,7 @@ def _pack(parts: Sequence[Part]) -> tuple[bytes, int]:
     return b"".join((frame, *raw)), -1
 
 
-def _send(sock: socket.socket, data: bytes, memory: int) -> None:
+def send_packed(sock: socket.socket, data: bytes, memory: int) -> None:
     """Send what was packed."""
     if memory == -1:
         sock.sendall(data)
@@ -93,7 +98,12 @@ class Receiver:
         self._descriptors: list[int] = []
 
     def receive(self) -> list[Part] | None:
-        """Wait for the next message and return its parts; None if there will be none."""
+        """Wait for the next message and return its parts; None if there will be none.
+
+        Raises:
+            OSError: if what came in shared memory cannot be read: no descriptor is free for it, or
+                no memory. The next message can be.
+        """
         start = self._take(_LENGTH)
         if start is None:
             return None
@@ -102,6 +112,8 @@ class Receiver:
             return None
         sizes, texts, is_shared = marshal.loads(header)
         if is_shared:
+            if not self._descriptors:  # the system has let it drop
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             raw = _read(self._descriptors.pop(0), sizes)
         else:
             found = [self._take(size) for size in sizes]
@@ -152,7 +164,8 @@ def _share(parts: Sequence[bytes]) -> int:
 
 def _read(memory: int, sizes: Sequence[int]) -> list[bytes]:
     try:
-        with mmap.mmap(memory, sum(sizes), prot=mmap.PROT_READ) as mapped:
+        # Without another descriptor of it, for which there may be no room.
+        with mmap.mmap(memory, sum(sizes), prot=mmap.PROT_READ, trackfd=False) as mapped:
             parts = []
             start = 0
             for size in sizes:
@@ -193,9 +206,9 @@ class Process:
         notice = marshal.dumps((subject, channels.SHARED, kind))
         # Nothing fails any more when the notice has gone, for main waits for what it announces; and
         # that goes behind it, for main reads the socket when it has come.
-        packed = _pack(parts)
+        packed = pack(parts)
         channels.write(self.results, channels.with_length(notice))
-        _send(self.socket, *packed)
+        send_packed(self.socket, *packed)
 
     def listen(self) -> None:
         """Be struck by SIGINT, whatever the initializer or the last task has done with it."""

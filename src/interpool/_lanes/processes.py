@@ -28,17 +28,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _inside, _threads
-from interpool._errors import ProcessDied
+from interpool import _hints, _inside, _threads
+from interpool._errors import ProcessDied, TransferError
 from interpool._failures import Failure
 from interpool._inside import channels, process
 from interpool._lanes.base import Host, Lane
 from interpool._output import Output
 from interpool._reports import report
-from interpool._task import Task
+from interpool._task import Raised, Task
 from interpool._worker import Settings, modules_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interpool._engine import Engine
     from interpool._inside.surroundings import Said
 
@@ -219,12 +221,8 @@ class ProcessHost(Host):
         for _ in range(_TRIES):
             self._has_begun = False
             try:
-                if self._process is None:
-                    self._begin()
-                if self._socket is not None and parts is not None:
-                    process.send_parts(self._socket, parts)
-                    if self._hear(task):
-                        return
+                if self._try(task, parts):
+                    return
             except _Unstarted:
                 return
             except BrokenPipeError, ConnectionResetError:  # it has ended
@@ -243,22 +241,55 @@ class ProcessHost(Host):
         self._done()
         self._engine.report(task._task, channels.LOST, death)
 
+    def _try(self, task: Task, parts: Sequence[Any] | None) -> bool:
+        """Have a task done by this process; return whether it is answered."""
+        if self._process is None:
+            self._begin()
+        if self._socket is None or parts is None:
+            return False
+        if (packed := self._packed(task, parts)) is None:
+            return True
+        process.send_packed(self._socket, *packed)
+        return self._hear(task)
+
+    def _packed(self, task: Task, parts: Sequence[Any]) -> tuple[bytes, int] | None:
+        """Pack a task, or end it if there are no means for that: the process has no part in it."""
+        try:
+            return process.pack(parts)
+        except (OSError, MemoryError) as error:
+            self._fail(task, error, "argument", f"the arguments of {task._name} to")
+            return None
+
+    def _fail(self, task: Task, error: Exception, stage: str, what: str) -> None:
+        """End a task of which something could not be sent, or read."""
+        self._done()
+        reason = f"{type(error).__name__}: {error}"
+        _, hint = _hints.of_error(error)
+        message = f"Cannot send {what} a worker process: {reason}"
+        failure = TransferError(
+            f"{message}. {hint}" if hint else message, stage=stage, reason=reason, hint=hint
+        )
+        failure.__cause__ = error
+        self._engine.report(task._task, channels.LOST, Raised(failure))
+
     def _hear(self, task: Task) -> bool:
         """Report frames until a task is answered; return whether it was."""
         while (frame := self._frame()) is not None:
             subject, kind, payload = frame
             if kind == channels.SHARED:
-                kind, payload = payload, self._shared(payload)
+                try:
+                    kind, payload = payload, self._shared(payload)
+                except ConnectionError:
+                    raise
+                except (OSError, MemoryError) as error:  # the process is as it should be
+                    self._fail(task, error, "result", f"the result of {task._name} back from")
+                    return True
             if subject == task._task and kind <= channels.STRUCK:
                 self._done()
                 self._engine.report(subject, kind, payload)
                 return True
             if kind == channels.TAKEN:
-                with self._engine.lock:
-                    self._has_begun = True
-                    is_struck = self._is_struck
-                if is_struck:
-                    self._signal(signal.SIGINT)
+                self._note_begun()
             elif kind == channels.UNSTARTED:
                 self._end()
                 self._done()
@@ -270,6 +301,14 @@ class ProcessHost(Host):
             elif kind != channels.BEGUN:
                 self._engine.report(subject, kind, payload)
         return False
+
+    def _note_begun(self) -> None:
+        """The task runs: from here on it can be struck."""
+        with self._engine.lock:
+            self._has_begun = True
+            is_struck = self._is_struck
+        if is_struck:
+            self._signal(signal.SIGINT)
 
     def _done(self) -> None:
         """The task is answered, or about to be."""
