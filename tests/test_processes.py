@@ -27,6 +27,7 @@ from interpool import (
     TaskTimeout,
     TransferError,
 )
+from interpool._lanes import processes
 from interpool._lanes.processes import ProcessHost
 from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
 
@@ -326,6 +327,65 @@ def test_terminating_waits_for_no_thread_that_a_task_has_left(fifo: Fifo, way_ou
     pool.terminate_workers()
     pool.shutdown()
     assert time.monotonic() - begin < 4  # the patience with a pool that is shut down is 5 s
+
+
+def test_shutting_down_waits_for_threads_that_a_task_has_left(
+    fifo: Fifo,
+    way_out: Fifo,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def leave_a_thread(path: str, way_out: str) -> None:
+        import threading
+
+        def wait_and_say() -> None:
+            arrive_and_wait(path, way_out)
+            print("done")
+
+        threading.Thread(target=wait_and_say, name="straggler").start()
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    monkeypatch.setattr(processes, "_SILENCE", 0.1)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.0)
+    pool = InterpreterPoolExecutor(1)
+    pool.options(lane="process").submit(leave_a_thread, fifo.path, way_out.path).result(PATIENCE)
+    fifo.wait()
+    is_said = threading.Event()
+    said: list[str] = []
+
+    def hear(message: str) -> None:
+        said.append(message)
+        is_said.set()
+
+    monkeypatch.setattr(pool._engine, "warn", hear)
+    closing = threading.Thread(target=pool.shutdown)
+    closing.start()
+    assert is_said.wait(PATIENCE)
+    assert closing.is_alive()
+    way_out.open()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    assert "threads go on there that tasks have started: straggler." in said[0]
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_a_thread_of_an_initializer_that_fails_holds_up_no_future(
+    fifo: Fifo, way_out: Fifo
+) -> None:
+    def begin(path: str, way_out: str) -> None:
+        import threading
+
+        threading.Thread(target=arrive_and_wait, args=(path, way_out)).start()
+        raise LookupError("not here")
+
+    ends = fifo.path, way_out.path
+    pool = InterpreterPoolExecutor(1, initializer=begin, initargs=ends)
+    future = pool.options(lane="process").submit(add, 1, 2)
+    fifo.wait()
+    with pytest.raises(BrokenInterpreterPool, match="not here"):
+        future.result(PATIENCE)
+    way_out.open()
+    pool.shutdown()
 
 
 def test_what_it_prints_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

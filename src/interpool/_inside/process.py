@@ -9,7 +9,8 @@ task gets there and how it is struck:
 * It is struck by SIGINT. The handler runs in the task's own thread, so the gate needs no more than
   to be looked at.
 
-It ends when its socket is closed. With main, whatever became of that, it ends at once, be it in the
+It ends when its socket is closed, and the threads have ended that tasks have left and which are no
+daemons, as any Python program. With main, whatever became of that, it ends at once, be it in the
 midst of a task: on Linux, elsewhere when the task has ended.
 """
 
@@ -254,6 +255,14 @@ class Process:
             del payload
 
 
+def _threads_left() -> list[str]:
+    """Names of the threads that Python waits for before a process ends."""
+    if (threading := sys.modules.get("threading")) is None:
+        return []
+    main = threading.main_thread()
+    return [f"{it.name}" for it in threading.enumerate() if it is not main and not it.daemon]
+
+
 def _is_large(kind: int, payload: Any) -> bool:
     """Whether a payload is not worth marshalling to see how large it is."""
     if kind == channels.VALUE_PICKLED:
@@ -306,5 +315,6 @@ def _run(sock: socket.socket, results: int) -> None:
     if failure is None:
         process.send(number, channels.BEGUN, None)
         process.serve()
+        process.send(number, channels.LEFT, _threads_left())
     else:
         process.send(number, channels.UNSTARTED, failure)

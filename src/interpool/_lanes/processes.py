@@ -4,7 +4,9 @@ Beside what holds of every lane (`base`):
 
 * A process does one task at a time. One that ends takes its own task with it and no other; the
   next task gets another process. A task that it had not begun goes to that one.
-* A process ends when its socket is closed, or is killed.
+* A process ends when its socket is closed, or is killed. Threads that tasks have left there, and
+  which are no daemons, are waited for, as Python does and every pool of the standard library; after
+  a while, that is said. Whoever does not want to wait ends the pool at once.
 * What is struck and does not stop in time is killed: here nothing has to be given up.
 
 Each process has a host, which starts it, hands it tasks and hears its frames, which it reports to
@@ -62,8 +64,11 @@ run, arguments = module.run, (sock, results)
 del marshal, os, sys, sock, results, size, data, name, file, code, module
 run(*arguments)
 """
-# Seconds that a process has to end by itself, when its socket is closed, before it is killed.
+# Seconds that a process has to end when its socket is closed, before it is killed; unless it waits
+# for threads.
 _PATIENCE: Final = 5.0
+# Seconds after which it is said that it does. Arbitrary: time for those that are about to end.
+_SILENCE: Final = 1.0
 # Times that a task is handed to a process that ends before it begins it.
 _TRIES: Final = 3
 _READ: Final = 1 << 16
@@ -207,7 +212,7 @@ class ProcessHost(Host):
                 number = self.task._task
                 self._engine.report(number, channels.LOST, Death(0, 0, f"{error!r}"))
         finally:
-            self._end()
+            self._end(waits_for_threads=True)
             with self._engine.lock:
                 self.task = None
                 self._lane.note_gone(self)
@@ -291,10 +296,10 @@ class ProcessHost(Host):
             if kind == channels.TAKEN:
                 self._note_begun()
             elif kind == channels.UNSTARTED:
-                self._end()
                 self._done()
                 self._engine.report(self._number, kind, payload)
                 self._engine.report(task._task, channels.LOST, Failure.from_frame(payload))
+                self._end()  # last, for a thread may hold it up
                 raise _Unstarted
             if kind == channels.SAID:
                 self._say(payload)
@@ -316,13 +321,39 @@ class ProcessHost(Host):
             self.task = None
             self._has_begun = self._is_struck = self._is_killed = False
 
-    def _hear_out(self, patience: float) -> None:
-        """Pass on what a process says on its way out: threads that tasks have left, `atexit`."""
-        until = time.monotonic() + patience
+    def _hear_out(self, until: float | None) -> list[str]:
+        """Pass on what a process says on its way out: threads that tasks have left, `atexit`.
+
+        Args:
+            until: when to give up, as `time.monotonic` has it; None: when it has ended.
+
+        Returns:
+            Names of the threads that it says it waits for.
+        """
+        threads: list[str] = []
         with contextlib.suppress(OSError, ValueError, EOFError, TypeError):  # half a frame
             while (frame := self._frame(until)) is not None:
                 if frame[1] == channels.SAID:
                     self._say(frame[2])
+                elif frame[1] == channels.LEFT:
+                    threads = frame[2]
+        return threads
+
+    def _hear_out_threads(self, ended: subprocess.Popen[bytes], begin: float) -> None:
+        """The same, for as long as it waits for threads."""
+        if not (threads := self._hear_out(begin + _SILENCE)) or not self._goes_on(ended):
+            return
+        self._engine.warn(
+            f"The worker process {ended.pid} ({self._name}) does not end yet, for threads go on "
+            f"there that tasks have started: {', '.join(threads)}. They are waited for, as at the "
+            "end of any program; terminate_workers() ends the process at once"
+        )
+        self._hear_out(None)
+        ended.wait()
+
+    def _goes_on(self, ended: subprocess.Popen[bytes]) -> bool:
+        with self._state:
+            return ended.poll() is None
 
     def _say(self, said: Said) -> None:
         """Report a piece of output, when there is room for one."""
@@ -415,8 +446,12 @@ class ProcessHost(Host):
         process.send_parts(ours, [marshal.dumps(first)])
         self._is_complete = True
 
-    def _end(self) -> tuple[int, int]:
-        """Let the process end, or kill it; return its identifier and its status."""
+    def _end(self, *, waits_for_threads: bool = False) -> tuple[int, int]:
+        """Let the process end, or kill it; return its identifier and its status.
+
+        Args:
+            waits_for_threads: whether there is time for threads that tasks have left.
+        """
         self._is_complete = False
         if self._process is None:
             return 0, 0
@@ -426,7 +461,9 @@ class ProcessHost(Host):
                 self._socket.shutdown(socket.SHUT_RDWR)  # whoever else has it open: a forked child
             self._socket.close()
         begin = time.monotonic()
-        self._hear_out(_PATIENCE)
+        if waits_for_threads:
+            self._hear_out_threads(ended, begin)
+        self._hear_out(begin + _PATIENCE)
         try:
             ended.wait(max(begin + _PATIENCE - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
