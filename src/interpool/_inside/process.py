@@ -17,7 +17,6 @@ midst of a task: on Linux, elsewhere when the task has ended.
 import _thread
 import errno
 import marshal
-import mmap
 import os
 import signal
 import socket
@@ -164,17 +163,22 @@ def _share(parts: Sequence[bytes]) -> int:
 
 
 def _read(memory: int, sizes: Sequence[int]) -> list[bytes]:
+    """Read parts out of shared memory, and close it.
+
+    Not by mapping it, which costs a fault for each page on top of the copy: a fifth of the time.
+    """
+    parts = []
+    start = 0
     try:
-        # Without another descriptor of it, for which there may be no room.
-        with mmap.mmap(memory, sum(sizes), prot=mmap.PROT_READ, trackfd=False) as mapped:
-            parts = []
-            start = 0
-            for size in sizes:
-                parts.append(mapped[start : start + size])
-                start += size
-            return parts
+        for size in sizes:
+            part = os.pread(memory, size, start)
+            while len(part) < size:  # more than the system reads at once, which is 2 GiB
+                part += os.pread(memory, size - len(part), start + len(part))
+            parts.append(part)
+            start += size
     finally:
         os.close(memory)
+    return parts
 
 
 # --- The loop ------------------------------------------------------------------------------------
@@ -199,12 +203,13 @@ class Process:
         if frame is not None and len(frame) + channels.HEADER <= channels.ATOMIC_WRITE:
             channels.write(self.results, channels.with_length(frame))
             return
+        is_apart = type(payload) in outcomes.APART_TYPES
         if kind == channels.VALUE_PICKLED:
             context, *segments = payload
             parts = [marshal.dumps(context), *segments]
         else:
-            parts = [marshal.dumps(payload)]
-        notice = marshal.dumps((subject, channels.SHARED, kind))
+            parts = [payload if is_apart else marshal.dumps(payload)]
+        notice = marshal.dumps((subject, channels.SHARED, (kind, is_apart)))
         # Nothing fails any more when the notice has gone, for main waits for what it announces; and
         # that goes behind it, for main reads the socket when it has come.
         packed = pack(parts)

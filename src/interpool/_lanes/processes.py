@@ -283,7 +283,7 @@ class ProcessHost(Host):
             subject, kind, payload = frame
             if kind == channels.SHARED:
                 try:
-                    kind, payload = payload, self._shared(payload)
+                    kind, payload = payload[0], self._shared(*payload)
                 except ConnectionError:
                     raise
                 except (OSError, MemoryError) as error:  # the process is as it should be
@@ -390,11 +390,14 @@ class ProcessHost(Host):
         left = None if until is None else max(until - time.monotonic(), 0) * 1000
         return fd in [ready for ready, _ in poll.poll(left)]
 
-    def _shared(self, kind: int) -> Any:
+    def _shared(self, kind: int, is_apart: bool) -> Any:
+        """Receive the payload of a frame of that kind, which says whether it comes as it is."""
         parts = None if self._receiver is None else self._receiver.receive()
         if parts is None:
             raise ConnectionResetError  # it ended meanwhile
         first, *segments = parts
+        if is_apart:
+            return first
         found = marshal.loads(first)  # type: ignore[arg-type]  # bytes
         return (found, *segments) if kind == channels.VALUE_PICKLED else found
 
