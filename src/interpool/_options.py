@@ -116,7 +116,9 @@ def submit(
     """Do what `submit` of a pool does."""
     _check_callable(fn)
     engine.check_open()
-    if terms.lane == "thread" or (_routing.IS_FREE_THREADED and _routing.prefers_threads(terms)):
+    if terms.lane == "thread" or (
+        _routing.IS_FREE_THREADED and _routing.prefers_threads(engine, terms)
+    ):
         return engine.submit_work((fn, args, kwargs), name_of(fn), terms)
     try:
         call = Call.of(fn)
@@ -142,7 +144,9 @@ def map_(
     _check_callable(fn)
     engine = pool._engine
     engine.check_open()
-    if terms.lane == "thread" or (_routing.IS_FREE_THREADED and _routing.prefers_threads(terms)):
+    if terms.lane == "thread" or (
+        _routing.IS_FREE_THREADED and _routing.prefers_threads(engine, terms)
+    ):
         return _map.map_calls(
             lambda *args: submit(engine, terms, fn, args, {}),
             iterables,

@@ -83,13 +83,15 @@ def _look_up() -> None:
         is_ignorant = False
 
 
-def prefers_threads(terms: Terms) -> bool:
+def prefers_threads(engine: Engine, terms: Terms) -> bool:
     """Whether a task is best called in a thread: on a free-threaded build, and no lane is named.
 
     Unless an extension was loaded that has not declared that it can do without the GIL, for then
     there is one again (PEP 703). Without, threads are as good as interpreters, and cost less.
+    Nor in a pool with an initializer: what that leaves is in its workers, and in no thread.
     """
-    return terms.lane == "auto" and not sys._is_gil_enabled()
+    is_free = terms.lane == "auto" and not sys._is_gil_enabled()
+    return is_free and not engine.initializer_name
 
 
 def lane_of(
