@@ -19,6 +19,7 @@ import pytest
 
 from interpool import (
     BrokenInterpreterPool,
+    Future,
     InterpreterPoolExecutor,
     Options,
     ProcessDied,
@@ -27,6 +28,7 @@ from interpool import (
     TaskTimeout,
     TransferError,
 )
+from interpool._inside import process
 from interpool._lanes import processes
 from interpool._lanes.processes import ProcessHost
 from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
@@ -576,6 +578,47 @@ def block_interrupts() -> None:
 def spin() -> None:
     while True:
         pass
+
+
+def test_a_strike_that_is_there_before_the_task_keeps_it_from_beginning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    flag = tmp_path / "flag"
+    send, is_there = process.send_packed, threading.Event()
+    futures: list[Future[Any]] = []
+
+    def strike_and_send(*packed: Any) -> None:
+        assert is_there.wait(PATIENCE)
+        assert futures[0].interrupt(grace=PATIENCE)  # the process is idle when the signal comes
+        monkeypatch.undo()
+        send(*packed)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(pid).result(PATIENCE)
+        monkeypatch.setattr(process, "send_packed", strike_and_send)
+        futures.append(lane.submit(os.mkdir, str(flag)))
+        is_there.set()
+        with pytest.raises(TaskInterrupted):
+            futures[0].result(PATIENCE)
+        assert not flag.exists()
+        assert lane.submit(pid).result(PATIENCE) == first
+
+
+def test_a_task_that_has_begun_is_not_given_to_another_process(tmp_path: Any) -> None:
+    log = tmp_path / "log"
+
+    def note_and_die() -> None:
+        with log.open("a") as file:
+            file.write("begun\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        for _ in range(3):
+            with pytest.raises(ProcessDied):
+                lane.submit(note_and_die).result(PATIENCE)
+    assert log.read_text() == "begun\n" * 3
 
 
 def test_a_strike_does_not_wait_for_the_next_task(fifo: Fifo, way_out: Fifo) -> None:

@@ -8,6 +8,9 @@ task gets there and how it is struck:
   both share, whose descriptor comes along. Large outcomes go the same way back.
 * It is struck by SIGINT. The handler runs in the task's own thread, so the gate needs no more than
   to be looked at.
+* What the two have to know of each other at any time is on a board in shared memory: which task
+  begins, for main to look at when the process has died, and which is to stop, for a signal that
+  comes before the task. Nobody is woken for that.
 
 It ends when its socket is closed, and the threads have ended that tasks have left and which are no
 daemons, as any Python program. With main, whatever became of that, it ends at once, be it in the
@@ -17,6 +20,7 @@ midst of a task: on Linux, elsewhere when the task has ended.
 import _thread
 import errno
 import marshal
+import mmap
 import os
 import signal
 import socket
@@ -44,6 +48,10 @@ _LENGTH = 4
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 type Part = bytes | str
+type Board = memoryview[int]
+
+# On a board: the number of the task that has begun last, and of the one that is to stop.
+HAS_BEGUN, IS_STRUCK = range(2)
 
 
 # --- Messages of several parts: the first in the stream, all of them in shared memory if large ---
@@ -181,15 +189,34 @@ def _read(memory: int, sizes: Sequence[int]) -> list[bytes]:
     return parts
 
 
+# --- The board -----------------------------------------------------------------------------------
+
+
+def new_board() -> int:
+    """Make a board, and return its descriptor.
+
+    Raises:
+        OSError: if the system has no memory to share, or no descriptor of it.
+    """
+    return _share([bytes(8 * (IS_STRUCK + 1))])
+
+
+def board_of(memory: int) -> Board:
+    """Return a board for its descriptor, which is not needed for it any more."""
+    return memoryview(mmap.mmap(memory, 0, trackfd=False)).cast("q")
+
+
 # --- The loop ------------------------------------------------------------------------------------
 
 
 class Process:
     """A worker process from inside."""
 
-    def __init__(self, number: int, sock: socket.socket, results: int) -> None:
-        """Args: the worker's number, where tasks come from, and the pipe for frames."""
+    def __init__(self, number: int, sock: socket.socket, results: int, board: Board) -> None:
+        """Args: the worker's number, where tasks come from, the pipe for frames, and the board."""
         self.number = number
+        self.board = board
+        self.is_watched = False  # whether main is to be told when the task begins
         self.results = results
         self.socket = sock
         self.receiver = Receiver(sock)
@@ -236,16 +263,23 @@ class Process:
         raise gate.Interrupted
 
     def note_begin(self, task: int) -> None:
-        """Tell main that a task begins."""
-        self.send(self.number, channels.TAKEN, (task, outcomes.clock()))
+        """Note that a task begins, and tell main if it wants to know."""
+        self.board[HAS_BEGUN] = task
+        if self.is_watched:
+            self.send(self.number, channels.TAKEN, (task, outcomes.clock()))
 
     def serve(self) -> None:
         """Answer messages until there are none."""
         while (parts := self.receiver.receive()) is not None:
             head, *large = parts
-            task, _, environment, *asked = marshal.loads(head)  # type: ignore[arg-type]
+            task, measured, environment, *asked = marshal.loads(head)  # type: ignore[arg-type]
+            self.is_watched = measured < 0
             self.listen()  # before there is a task: a strike that was meant for the last one lands
             self.current = task
+            # Main writes, and sends the signal afterwards: if that came before the line above, what
+            # was written is here by now.
+            if self.board[IS_STRUCK] == task:
+                gate.condemn(task)
             del parts, head
             surroundings.adopt(environment)
             kind, payload = outcomes.outcome_of(task, asked, large, self.note_begin)
@@ -288,18 +322,21 @@ def _end_with(main: int) -> None:
         sys.exit()
 
 
-def run(fd: int, results: int) -> None:
+def run(fd: int, results: int, memory: int) -> None:
     """Be a worker process, from its first message, which says how, to its last.
 
     Args:
         fd: of the socket.
         results: of the pipe.
+        memory: of the board.
     """
+    board = board_of(memory)
+    os.close(memory)
     with socket.socket(fileno=fd) as sock:  # closed, lest it be warned of when warnings are shown
-        _run(sock, results)
+        _run(sock, results, board)
 
 
-def _run(sock: socket.socket, results: int) -> None:
+def _run(sock: socket.socket, results: int, board: Board) -> None:
     fd = sock.fileno()
     os.set_inheritable(fd, False)  # noqa: FBT003 - it is the worker's, not of what tasks start
     os.set_inheritable(results, False)  # noqa: FBT003 - the same
@@ -308,7 +345,7 @@ def _run(sock: socket.socket, results: int) -> None:
         return
     main, number, names, environment, preload, initializer = marshal.loads(first[0])  # type: ignore[arg-type]
     _end_with(main)
-    process = Process(number, sock, results)
+    process = Process(number, sock, results, board)
     process.receiver = receiver
     signal.signal(signal.SIGINT, process.strike)
     _thread.set_name(names[1])

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _BOOT: Final = """\
 import marshal, os, sys
 sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
-sock, results, size = map(int, sys.argv[1:])
+sock, results, board, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
     data += os.read(sock, size - len(data)) or sys.exit()
@@ -60,8 +60,8 @@ for name, file, code in marshal.loads(data):
     del module.__spec__, module.__loader__
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
-run, arguments = module.run, (sock, results)
-del marshal, os, sys, sock, results, size, data, name, file, code, module
+run, arguments = module.run, (sock, results, board)
+del marshal, os, sys, sock, results, board, size, data, name, file, code, module
 run(*arguments)
 """
 # Seconds that a process has to end when its socket is closed, before it is killed; unless it waits
@@ -147,8 +147,10 @@ class ProcessHost(Host):
         self._unread = bytearray()
         self._unsaid = threading.Semaphore(_UNSAID)
         self._is_complete = False  # the process: started, and all there that it takes
-        self._has_begun = False  # the task, as far as we have heard
-        self._is_struck = False  # as soon as it has
+        self._is_ready = False  # the process: it can be struck
+        self._board: process.Board | None = None
+        self._last = 0  # the task that the last process has begun last
+        self._is_struck = False  # the task, as soon as there is a process that can be
         self._is_killed = False  # as soon as there is a process
         self._state = threading.Lock()  # of the process: nobody signals one that has been reaped
         self._thread = _threads.make(self._run, self._name, "_host")
@@ -181,10 +183,15 @@ class ProcessHost(Host):
             self._engine.report(task, channels.LOST, end)
 
     def strike(self) -> None:
-        """Interrupt the task, when it has begun. The engine's lock is held."""
+        """Interrupt the task, or keep it from beginning. The engine's lock is held."""
         self._is_struck = True
-        if self._has_begun:
+        self._note_struck()
+        if self._is_ready:
             self._signal(signal.SIGINT)
+
+    def _note_struck(self) -> None:
+        if self._is_struck and self._board is not None and self.task is not None:
+            self._board[process.IS_STRUCK] = self.task._task
 
     def kill(self) -> None:
         """End the process, or the one that is being started."""
@@ -224,7 +231,6 @@ class ProcessHost(Host):
         parts = (item,) if isinstance(item, bytes) else item
         death: Death | None = None
         for _ in range(_TRIES):
-            self._has_begun = False
             try:
                 if self._try(task, parts):
                     return
@@ -241,7 +247,7 @@ class ProcessHost(Host):
                 break
             pid, status = self._end()
             death = Death(pid, status)
-            if self._has_begun or task._stop is not None:
+            if self._last == task._task or task._stop is not None:
                 break
         self._done()
         self._engine.report(task._task, channels.LOST, death)
@@ -254,6 +260,8 @@ class ProcessHost(Host):
             return False
         if (packed := self._packed(task, parts)) is None:
             return True
+        with self._engine.lock:
+            self._note_struck()  # if it was before there was a board
         process.send_packed(self._socket, *packed)
         return self._hear(task)
 
@@ -293,8 +301,8 @@ class ProcessHost(Host):
                 self._done()
                 self._engine.report(subject, kind, payload)
                 return True
-            if kind == channels.TAKEN:
-                self._note_begun()
+            if kind == channels.BEGUN:
+                self._note_ready()
             elif kind == channels.UNSTARTED:
                 self._done()
                 self._engine.report(self._number, kind, payload)
@@ -307,19 +315,18 @@ class ProcessHost(Host):
                 self._engine.report(subject, kind, payload)
         return False
 
-    def _note_begun(self) -> None:
-        """The task runs: from here on it can be struck."""
+    def _note_ready(self) -> None:
+        """The process understands signals from here on, and may have begun its task."""
         with self._engine.lock:
-            self._has_begun = True
-            is_struck = self._is_struck
-        if is_struck:
-            self._signal(signal.SIGINT)
+            self._is_ready = True
+            if self._is_struck:
+                self._signal(signal.SIGINT)
 
     def _done(self) -> None:
         """The task is answered, or about to be."""
         with self._engine.lock:
             self.task = None
-            self._has_begun = self._is_struck = self._is_killed = False
+            self._is_struck = self._is_killed = False
 
     def _hear_out(self, until: float | None) -> list[str]:
         """Pass on what a process says on its way out: threads that tasks have left, `atexit`.
@@ -411,12 +418,16 @@ class ProcessHost(Host):
         modules = modules_inside(_inside.PROCESS_MODULES)
         ours, theirs = socket.socketpair()
         self._results, results = os.pipe()
+        memory = -1
         try:
+            memory = process.new_board()
+            self._board = process.board_of(memory)
+            inherited = theirs.fileno(), results, memory
             arguments = [sys.executable, *_flags(), "-c", _BOOT]
-            arguments += [str(theirs.fileno()), str(results), str(len(modules))]
+            arguments += map(str, (*inherited, len(modules)))
             started = subprocess.Popen(  # noqa: S603 - this Python, and our own program
                 arguments,
-                pass_fds=(theirs.fileno(), results),
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 # Ctrl-C is the main process's to understand: see `strike`.
                 start_new_session=True,
@@ -428,6 +439,8 @@ class ProcessHost(Host):
         finally:
             theirs.close()
             os.close(results)
+            if memory != -1:
+                os.close(memory)
         with self._state:
             self._process = started
         if self._is_killed:  # set before whoever kills looks whether there is a process
@@ -474,7 +487,11 @@ class ProcessHost(Host):
         with self._state:
             status = ended.wait()
             self._process = None
-        self.disown()
+        with self._engine.lock:
+            self._is_ready = False
+            if self._board is not None:
+                self._last = self._board[process.HAS_BEGUN]
+            self.disown()
         self._receiver = None
         return ended.pid, status
 
@@ -483,6 +500,7 @@ class ProcessHost(Host):
         # Forgotten first: a fork may come in between.
         descriptors = self._results, self._ended
         self._results = self._ended = -1
+        self._board = None
         for descriptor in descriptors:
             if descriptor != -1:
                 os.close(descriptor)
