@@ -112,6 +112,28 @@ def test_preload() -> None:
         assert _routing.refusing["numpy"] == "numpy._core._multiarray_umath"
 
 
+def test_what_is_known_of_preload_is_not_tried() -> None:
+    _routing.learn(("known_to._c", "known_to"), None)
+    here = os.getpid()
+    with InterpreterPoolExecutor(1, preload=["known_to.refuse"]) as pool:
+        pool.prewarm()
+        captive = pool.options(lane="interpreter").submit(interpreter)
+        with pytest.raises(
+            BrokenInterpreterPool, match=r"preload= needs .* known_to\._c"
+        ) as caught:
+            captive.result(PATIENCE)
+        assert isinstance(caught.value.__cause__, IncompatibleExtensionError)
+        with pytest.raises(BrokenInterpreterPool, match="No module named 'known_to'"):
+            pool.submit(add, 1, 2).result(PATIENCE)  # in a process, which has tried
+        assert pool.statistics().workers.started == 0
+    with InterpreterPoolExecutor(1, preload=["colorsys"]) as pool:
+        assert pool.submit(process_of).result(PATIENCE) == here
+    with InterpreterPoolExecutor(1, fallback="error", preload=["known_to"]) as pool:
+        with pytest.raises(BrokenInterpreterPool, match="No module named 'known_to'"):
+            pool.submit(add, 1, 2).result(PATIENCE)
+        assert pool.statistics().workers.started == 1
+
+
 def test_what_waits_for_a_worker_waits_for_a_process(arrivals: Gate, gate: Gate) -> None:
     here = os.getpid()
     ends = arrivals.entry, gate.exit

@@ -614,6 +614,7 @@ class Engine:
         SPARES.note_pool()
         self.transport, self.tasks.transport = transport, transport
         self._collector = collector
+        self.fallback.foresee(self._settings.preload)
         return transport
 
     def _is_short(self) -> bool:

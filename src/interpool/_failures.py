@@ -65,6 +65,13 @@ class Failure:
         """Make one of what a frame brought."""
         return cls(*description)
 
+    @classmethod
+    def of_known(cls, extension: str) -> Self:
+        """Make that of a worker that nobody tries to start, for what it is to preload is known."""
+        text = f"module {extension} does not support loading in subinterpreters"
+        packed = None, "ImportError", "builtins", text, (), None, None, False, None
+        return cls("preload", packed, f"ImportError: {text}", None, (extension,))
+
     @property
     def line(self) -> str:
         """The exception in one line, as a traceback would end with it."""

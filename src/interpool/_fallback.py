@@ -7,11 +7,11 @@ So do all tasks of a pool whose workers cannot be made ready because its initial
 from typing import TYPE_CHECKING
 
 from interpool import _routing
+from interpool._failures import Failure
 from interpool._transport import function_of
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
-    from interpool._failures import Failure
     from interpool._inside.outcomes import Description
 
 
@@ -26,6 +26,16 @@ class Fallback:
         self.is_on = is_on
         self._engine = engine
         self._said: set[tuple[str, str]] = set()  # functions and extensions
+
+    def foresee(self, preload: tuple[str, ...]) -> None:
+        """Send all tasks to processes if a module to be preloaded is known to be refused.
+
+        Not so of what an initializer imports: that may do without.
+        """
+        if not preload or not self.is_on or (extension := _routing.extension_of(preload)) is None:
+            return
+        engine = self._engine
+        engine.tasks.send_elsewhere(engine.lane("process"), Failure.of_known(extension))
 
     def takes_all(self, worker: int, failure: Failure) -> bool:
         """Whether all tasks may run in processes, for a worker could not be made ready."""

@@ -136,14 +136,24 @@ def forget(*, has_read: bool = True) -> None:
     _has_read = is_ignorant = has_read
 
 
+def extension_of(modules: Iterable[str]) -> str | None:
+    """Return the extension for which one of some modules is known to be refused; None if none."""
+    if not _has_read:
+        _look_up()
+    return next(filter(None, map(_refused_for, modules)), None)
+
+
 def _refuses(module: object) -> bool:
     """Whether a module, or a package that it is in, is known to be refused."""
-    name = module if isinstance(module, str) else ""
+    return isinstance(module, str) and _refused_for(module) is not None
+
+
+def _refused_for(name: str) -> str | None:
     while name:
         if name in refusing or (name in _found and _still_refuses(name)):
-            return True
+            return refusing[name]
         name = name.rpartition(".")[0]
-    return False
+    return None
 
 
 def _still_refuses(module: str) -> bool:
