@@ -204,7 +204,7 @@ def test_callables_that_are_made_anew_are_told_apart(pool: InterpreterPoolExecut
             return os.getpid()
 
     future = pool.submit(functools.partial(load), REFUSES)
-    with pytest.warns(FallbackWarning, match="partial of .*load runs in a worker process"):
+    with pytest.warns(FallbackWarning, match=r"partial\(.*load\) runs in a worker process"):
         assert future.result(PATIENCE) != os.getpid()
     assert pool.submit(functools.partial(load), REFUSES).result(PATIENCE) != os.getpid()
     assert pool.statistics().tasks.diverted == 1  # and is not tried again

@@ -277,7 +277,7 @@ class Call:
 def name_of(fn: Callable[..., Any]) -> str:
     """Return by what name errors call a function."""
     if type(fn) is functools.partial:
-        return f"partial of {name_of(fn.func)}"
+        return f"partial({name_of(fn.func)})"
     try:
         name = getattr(fn, "__qualname__", None)
     except KeyboardInterrupt:

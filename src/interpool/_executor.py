@@ -41,7 +41,8 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         fallback: what becomes of a task that needs an extension module which refuses to load in an
             interpreter. `"process"`: it runs again from its start in a worker process, and those
             that are known to need that extension go there at once; a `FallbackWarning` says so
-            once. `"error"`: it ends with `IncompatibleExtensionError`.
+            once. If `initializer` or `preload` needs one, all tasks run in processes. `"error"`: it
+            ends with `IncompatibleExtensionError`, or the pool is broken for that reason.
         timeout: seconds that a task may run, counted from when it begins; then it is stopped as
             `future.interrupt` does it, and its future raises `TaskTimeout`. None: for ever.
         retries: how often a task that raises is run again, from its start: a number, or a `Retry`
