@@ -2,6 +2,8 @@
 
 import _interpreters
 import gc
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +63,13 @@ def arrivals() -> Iterator[Gate]:
     """A second gate, through which tasks tell the test that they have begun."""
     with Gate() as made:
         yield made
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pools know nothing of what `doctor` has found for the user, and add nothing to that."""
+    folder = tempfile.TemporaryDirectory(prefix="interpool-tests-")
+    os.environ["XDG_CACHE_HOME"] = folder.name
+    config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_finish() -> None:

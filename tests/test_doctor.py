@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import extensions
-from interpool import Diagnosis, Finding, InterpreterPoolExecutor, doctor
+from interpool import Diagnosis, Finding, InterpreterPoolExecutor, _refusals, doctor
 from interpool._doctor import cache, examination, installed, probing
 from interpool._doctor.probing import Outcome
 from interpool._doctor.verdicts import Story, finding_of
@@ -509,7 +509,7 @@ def test_a_process_that_leaves_its_group_does_not_hold_it_up(
 
 
 def kept(folder: Path) -> Path:
-    [path] = (folder / "interpool").iterdir()
+    [path] = (folder / "interpool").glob("doctor-*")
     return path
 
 
@@ -573,7 +573,7 @@ NONSENSE = (
     *("", "{", "[]", '"text"', "\0", "[" * 100_000, '{"rich rich 1": 5}', '{"a": {"finding": []}}'),
     *(
         f'{{"a": {{"finding": {{"module": "a", "verdict": "{verdict}"}}, "versions": {versions}, '
-        '"modules": {}, "absent": []}}'
+        '"modules": {}, "absent": [], "markers": {}}}'
         for verdict, versions in (("fails", "{}"), ("loads", '{"a": 1}'))
     ),
 )
@@ -600,7 +600,7 @@ def test_a_folder_that_cannot_be_written_does_not_hurt(
 def test_the_folder_is_the_user_s_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache.folder() == tmp_path / ".cache" / "interpool"
+    assert _refusals.folder() == str(tmp_path / ".cache" / "interpool")
 
 
 # --- From what is told to a finding --------------------------------------------------------------

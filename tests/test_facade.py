@@ -14,7 +14,10 @@ def test_all_is_what_there_is() -> None:
 def test_the_engine_imports_neither_command_line_nor_benchmark_nor_extras() -> None:
     done = run_program(
         "import sys, interpool\n"
+        "with interpool.InterpreterPoolExecutor(1) as pool:\n"
+        "    pool.submit(abs, 1).result()\n"
         "outside = {'interpool._cli', 'interpool._bench', 'interpool._recommend'}\n"
+        "outside |= {'interpool._doctor', 'json', 'hashlib', 'importlib.metadata'}\n"
         "outside |= {'click', 'rich', 'matplotlib'}\n"
         "print(sorted(outside & set(sys.modules)))"
     )

@@ -26,6 +26,7 @@ import pytest
 
 import hostile
 from interpool import BrokenInterpreterPool, InterpreterPoolExecutor, RemoteError, TransferError
+from interpool._codec import name_of
 from support import PATIENCE, Gate, arrive_and_pass, divide, exit_with, identity, run_program
 
 
@@ -692,7 +693,7 @@ def test_the_path_to_what_does_not_load_of_a_function_is_exact(
     error = pool.submit(function).exception()
     assert isinstance(error, TransferError)
     assert (error.stage, error.type_name) == ("function", "hostile.Fussy")
-    name = getattr(function, "__qualname__", f"{type(function).__qualname__} object")
+    name = name_of(function)
     # Globals and classes are loaded by themselves, whatever refers to them.
     for own in (", closure variable 'it'.held", ", global 'helper'"):
         path = path.removeprefix(own)
@@ -705,7 +706,7 @@ def test_the_path_into_a_function_is_exact(pool: InterpreterPoolExecutor, path: 
     function = FUNCTIONS[path](threading.Lock())
     error = pool.submit(function).exception()
     assert isinstance(error, TransferError)
-    name = getattr(function, "__qualname__", f"{type(function).__qualname__} object")
+    name = name_of(function)
     assert error.path == f"the function {name}{path}"
     assert (error.stage, error.type_name) == ("function", "_thread.lock")
 

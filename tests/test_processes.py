@@ -1,8 +1,10 @@
 """The process lane: the same futures, errors, limits; processes that die; what is left of them."""
 
 import contextlib
+import errno
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 
 from interpool import (
     BrokenInterpreterPool,
+    Future,
     InterpreterPoolExecutor,
     Options,
     ProcessDied,
@@ -25,6 +28,8 @@ from interpool import (
     TaskTimeout,
     TransferError,
 )
+from interpool._inside import process
+from interpool._lanes import processes
 from interpool._lanes.processes import ProcessHost
 from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
 
@@ -160,6 +165,96 @@ def test_a_result_for_which_there_is_no_memory(lane: Options, error: Exception) 
     assert lane.submit(bytearray, 1_000_000).result(PATIENCE) == bytearray(1_000_000)
 
 
+@contextlib.contextmanager
+def descriptors_free(number: int) -> Iterator[None]:
+    """Have this process get no more than so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_000, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(number):
+            os.close(taken.pop())
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_no_descriptor_for_a_large_result(fifo: Fifo, way_out: Fifo) -> None:
+    def make(path: str, way_out: str) -> bytes:
+        arrive_and_wait(path, way_out)
+        return bytes(1_000_000)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(pid).result(PATIENCE)
+        future = lane.submit(make, fifo.path, way_out.path)
+        fifo.wait()
+        writing = os.open(way_out.path, os.O_WRONLY)
+        with descriptors_free(0):
+            os.write(writing, b".")
+            error = future.exception(PATIENCE)
+        os.close(writing)
+        assert isinstance(error, TransferError)
+        assert "Cannot send the result of" in str(error)
+        assert "Too many open files" in str(error)
+        assert "raise the limit (ulimit -n)" in str(error)
+        assert isinstance(error.__cause__, OSError)
+        assert error.__cause__.errno == errno.EMFILE
+        assert lane.submit(bytes, 1_000_000).result(PATIENCE) == bytes(1_000_000)
+        assert lane.submit(pid).result(PATIENCE) == first
+
+
+def test_one_descriptor_is_enough_for_a_large_result(fifo: Fifo, way_out: Fifo) -> None:
+    def make(path: str, way_out: str) -> bytes:
+        arrive_and_wait(path, way_out)
+        return bytes(1_000_000)
+
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.options(lane="process").submit(make, fifo.path, way_out.path)
+        fifo.wait()
+        writing = os.open(way_out.path, os.O_WRONLY)
+        with descriptors_free(1):
+            os.write(writing, b".")
+            assert len(future.result(PATIENCE)) == 1_000_000
+        os.close(writing)
+
+
+def test_no_descriptor_for_large_arguments() -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(pid).result(PATIENCE)
+        with descriptors_free(0):
+            error = lane.submit(len, bytes(1_000_000)).exception(PATIENCE)
+        assert isinstance(error, TransferError)
+        assert "Cannot send the arguments of len to a worker process" in str(error)
+        assert "raise the limit (ulimit -n)" in str(error)
+        assert lane.submit(len, bytes(1_000_000)).result(PATIENCE) == 1_000_000
+        assert lane.submit(pid).result(PATIENCE) == first
+
+
+def test_a_process_that_has_no_descriptor_left_makes_room_for_another() -> None:
+    def use_up() -> int:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+        try:
+            while True:
+                os.dup(0)
+        except OSError:
+            return os.getpid()
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(use_up).result(PATIENCE)
+        assert lane.submit(len, bytes(1_000_000)).result(PATIENCE) == 1_000_000
+        assert lane.submit(pid).result(PATIENCE) != first
+
+
 def test_its_errors_are_the_same(lane: Options) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         lane.submit(divide, 1, 0).result(PATIENCE)
@@ -234,6 +329,65 @@ def test_terminating_waits_for_no_thread_that_a_task_has_left(fifo: Fifo, way_ou
     pool.terminate_workers()
     pool.shutdown()
     assert time.monotonic() - begin < 4  # the patience with a pool that is shut down is 5 s
+
+
+def test_shutting_down_waits_for_threads_that_a_task_has_left(
+    fifo: Fifo,
+    way_out: Fifo,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def leave_a_thread(path: str, way_out: str) -> None:
+        import threading
+
+        def wait_and_say() -> None:
+            arrive_and_wait(path, way_out)
+            print("done")
+
+        threading.Thread(target=wait_and_say, name="straggler").start()
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    monkeypatch.setattr(processes, "_SILENCE", 0.1)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.0)
+    pool = InterpreterPoolExecutor(1)
+    pool.options(lane="process").submit(leave_a_thread, fifo.path, way_out.path).result(PATIENCE)
+    fifo.wait()
+    is_said = threading.Event()
+    said: list[str] = []
+
+    def hear(message: str) -> None:
+        said.append(message)
+        is_said.set()
+
+    monkeypatch.setattr(pool._engine, "warn", hear)
+    closing = threading.Thread(target=pool.shutdown)
+    closing.start()
+    assert is_said.wait(PATIENCE)
+    assert closing.is_alive()
+    way_out.open()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    assert "threads go on there that tasks have started: straggler." in said[0]
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_a_thread_of_an_initializer_that_fails_holds_up_no_future(
+    fifo: Fifo, way_out: Fifo
+) -> None:
+    def begin(path: str, way_out: str) -> None:
+        import threading
+
+        threading.Thread(target=arrive_and_wait, args=(path, way_out)).start()
+        raise LookupError("not here")
+
+    ends = fifo.path, way_out.path
+    pool = InterpreterPoolExecutor(1, initializer=begin, initargs=ends)
+    future = pool.options(lane="process").submit(add, 1, 2)
+    fifo.wait()
+    with pytest.raises(BrokenInterpreterPool, match="not here"):
+        future.result(PATIENCE)
+    way_out.open()
+    pool.shutdown()
 
 
 def test_what_it_prints_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +475,17 @@ def test_an_initializer_that_fails_there_breaks_the_pool() -> None:
             future.result(PATIENCE)
         with pytest.raises(BrokenInterpreterPool, match="not here"):
             pool.submit(add, 1, 2)
+
+
+def test_no_process_leaves_a_warning_at_its_end() -> None:
+    done = run_program(
+        "import warnings\n"
+        "from interpool import InterpreterPoolExecutor\n"
+        "warnings.simplefilter('default')\n"
+        "with InterpreterPoolExecutor(1) as pool:\n"
+        "    print(pool.options(lane='process').submit(lambda: 6 * 7).result())\n"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("42\n", "", 0)
 
 
 def test_a_program_that_is_not_guarded_runs_once() -> None:
@@ -413,6 +578,47 @@ def block_interrupts() -> None:
 def spin() -> None:
     while True:
         pass
+
+
+def test_a_strike_that_is_there_before_the_task_keeps_it_from_beginning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    flag = tmp_path / "flag"
+    send, is_there = process.send_packed, threading.Event()
+    futures: list[Future[Any]] = []
+
+    def strike_and_send(*packed: Any) -> None:
+        assert is_there.wait(PATIENCE)
+        assert futures[0].interrupt(grace=PATIENCE)  # the process is idle when the signal comes
+        monkeypatch.undo()
+        send(*packed)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        first = lane.submit(pid).result(PATIENCE)
+        monkeypatch.setattr(process, "send_packed", strike_and_send)
+        futures.append(lane.submit(os.mkdir, str(flag)))
+        is_there.set()
+        with pytest.raises(TaskInterrupted):
+            futures[0].result(PATIENCE)
+        assert not flag.exists()
+        assert lane.submit(pid).result(PATIENCE) == first
+
+
+def test_a_task_that_has_begun_is_not_given_to_another_process(tmp_path: Any) -> None:
+    log = tmp_path / "log"
+
+    def note_and_die() -> None:
+        with log.open("a") as file:
+            file.write("begun\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with InterpreterPoolExecutor(1) as pool:
+        lane = pool.options(lane="process")
+        for _ in range(3):
+            with pytest.raises(ProcessDied):
+                lane.submit(note_and_die).result(PATIENCE)
+    assert log.read_text() == "begun\n" * 3
 
 
 def test_a_strike_does_not_wait_for_the_next_task(fifo: Fifo, way_out: Fifo) -> None:
@@ -596,7 +802,7 @@ def test_a_child_does_not_hide_its_end_in_the_midst_of_a_result(
         def die(*_: object) -> None:
             os.kill(parent, signal.SIGKILL)
 
-        sys.modules["_interpool_process"]._send = die  # type: ignore[attr-defined]
+        sys.modules["_interpool_process"].send_packed = die  # type: ignore[attr-defined]
         return bytearray(1_000_000)
 
     with pytest.raises(ProcessDied, match="SIGKILL"):

@@ -1,6 +1,7 @@
 """Which lane a task takes: what is refused goes to a process, and is known from then on."""
 
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import functools
 import os
 import subprocess
 import sys
@@ -168,6 +169,47 @@ def test_a_module_that_imports_it_is_known_by_its_imports(
     assert pool.submit(app_of_a_user.other, 1).result(PATIENCE) == 3
     assert pool.statistics().tasks.diverted == 1
     sys.modules.pop("app_of_a_user")
+
+
+def test_a_module_that_imports_a_part_of_it_is_known_by_that(
+    pool: InterpreterPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "another_app_of_a_user.py").write_text(
+        "from numpy import mean\nfrom numpy import pi\ndef work(n):\n    return n + 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import another_app_of_a_user  # type: ignore[import-not-found]
+
+    _routing.learn(("numpy._core", "numpy"), None)
+    assert pool.submit(another_app_of_a_user.work, 1).result(PATIENCE) == 2
+    assert dict(pool.statistics().lanes) == {"interpreter": 0, "process": 1, "thread": 0}
+    sys.modules.pop("another_app_of_a_user")
+
+
+def test_callables_that_are_made_anew_are_told_apart(pool: InterpreterPoolExecutor) -> None:
+    def load(name: str) -> int:
+        import importlib
+        import os
+
+        importlib.import_module(name)
+        return os.getpid()
+
+    class Holder:
+        def __init__(self) -> None:
+            self.state = [1]
+
+        def work(self) -> int:
+            import os
+
+            return os.getpid()
+
+    future = pool.submit(functools.partial(load), REFUSES)
+    with pytest.warns(FallbackWarning, match=r"partial\(.*load\) runs in a worker process"):
+        assert future.result(PATIENCE) != os.getpid()
+    assert pool.submit(functools.partial(load), REFUSES).result(PATIENCE) != os.getpid()
+    assert pool.statistics().tasks.diverted == 1  # and is not tried again
+    assert pool.submit(functools.partial(process_of)).result(PATIENCE) == os.getpid()
+    assert pool.submit(Holder().work).result(PATIENCE) == os.getpid()
 
 
 def test_from_a_program() -> None:
@@ -449,9 +491,14 @@ def test_what_a_function_needs_is_seen_in_its_code() -> None:
 
         return inner
 
-    for key, fn in enumerate(
+    for key, fn in enumerate(  # of the first, which has none, it is not remembered
         [by_import, by_closure, by_nested, value, functools.partial(by_closure), value().method]
     ):
         assert _routing.is_refused(fn, Call(key), ()), fn  # type: ignore[arg-type]
+
+    def by_attribute(it: Any) -> Any:
+        return it.strange  # which is no import
+
+    assert not _routing.is_refused(by_attribute, Call(99), ())  # type: ignore[arg-type]
     assert not _routing.is_refused(add, Call(100), ())  # type: ignore[arg-type]
     assert _routing.is_refused(add, Call(100), (value(),))  # type: ignore[arg-type]

@@ -274,6 +274,26 @@ def test_without_a_gil_auto_means_threads(
     assert pool.options(lane="interpreter").submit(add, 1, 2).result(PATIENCE) == 3
 
 
+def test_without_a_gil_tasks_find_what_their_initializer_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begin() -> None:
+        import builtins
+
+        builtins.begun = 7  # type: ignore[attr-defined]
+
+    def ask(_: object = None) -> int:
+        import builtins
+
+        return builtins.begun  # type: ignore[attr-defined, no-any-return]
+
+    monkeypatch.setattr(_routing, "IS_FREE_THREADED", True)
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False)
+    with InterpreterPoolExecutor(1, initializer=begin) as pool:
+        assert pool.submit(ask).result(PATIENCE) == 7
+        assert list(pool.map(ask, [1, 2])) == [7, 7]
+
+
 def test_a_pool_that_is_shut_down_finishes_them() -> None:
     pool = InterpreterPoolExecutor(1)
     futures = [pool.options(lane="thread").submit(time.sleep, 0) for _ in range(50)]

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from interpool._doctor.cache import folder
+from interpool._refusals import folder
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LIST: Final = ROOT / "tools" / "compatibility.txt"
@@ -74,7 +74,7 @@ def main() -> int:
     if unknown := {*arguments.only} - {*packages}:
         print(f"not on the list: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    kept = folder() / f"compatibility-{sysconfig.get_python_version()}.json"
+    kept = Path(folder() or tempfile.gettempdir()) / f"compatibility-{sysconfig.get_python_version()}.json"
     results = _read(kept)
     if not arguments.render:
         _examine_all(packages, results, arguments, kept)

@@ -7,6 +7,7 @@ pickle; a worker whose tasks never need a pickle never imports it. Large argumen
 Errors are staged: each names the function or the argument that cannot be sent, and why.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -275,6 +276,8 @@ class Call:
 
 def name_of(fn: Callable[..., Any]) -> str:
     """Return by what name errors call a function."""
+    if type(fn) is functools.partial:
+        return f"partial({name_of(fn.func)})"
     try:
         name = getattr(fn, "__qualname__", None)
     except KeyboardInterrupt:

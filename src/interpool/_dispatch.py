@@ -25,6 +25,7 @@ from interpool._statistics import Tally
 from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
+    from interpool._failures import Failure
     from interpool._future import Future
     from interpool._lanes.base import Lane
     from interpool._transport import Item, Transport
@@ -44,6 +45,7 @@ class Dispatch:
         tally: what became of the others.
         heard: how many unended futures, and waiting threads, somebody listens to.
         transport: where tasks are sent, once it is open.
+        instead: the lane that all go to, if no interpreter can be made ready for them.
     """
 
     def __init__(self, report: Report) -> None:
@@ -54,6 +56,8 @@ class Dispatch:
         self.tally = Tally()
         self.heard = 0
         self.transport: Transport | None = None
+        self.instead: Lane | None = None
+        self._unready: Failure | None = None  # why
         self._report = report
         self._backlog: deque[Task | Lot] = deque()
         self._withdrawn = 0  # tasks in the backlog that are only passed over
@@ -123,6 +127,9 @@ class Dispatch:
 
     def add(self, future: Future[Any], transport: Transport) -> None:
         """Send a task if there is room and none waits before it, or let it wait."""
+        if self.instead is not None:
+            self._send_instead(self.instead, future)
+            return
         if not self._backlog and transport.has_room():
             future._stage = Stage.SENT
             self._send(transport, future)
@@ -192,6 +199,54 @@ class Dispatch:
             task.lot.lane = lane
         lane.add(task)
 
+    def send_elsewhere(self, lane: Lane, failure: Failure) -> None:
+        """Send to a lane what no worker has taken, and all that comes from now on.
+
+        Args:
+            lane: the lane.
+            failure: what keeps interpreters from being made ready: the end of tasks that are to run
+                in nothing else.
+        """
+        transport = self.transport
+        assert transport is not None  # noqa: S101 - it is a worker that has failed
+        self.instead, self._unready = lane, failure
+        items, stops = transport.recall()
+        for number, item in items:
+            if (task := self.in_flight.pop(number, None)) is not None:
+                self._undecided.discard(task)
+                task._item = item
+                self._send_instead(lane, task)
+        for _ in range(stops):
+            transport.put_stop()
+        transport.ring()
+        self.feed()
+
+    def _send_instead(self, lane: Lane, task: Task) -> None:
+        if task._terms.lane != "interpreter":
+            lane.add(task)
+            return
+        task._stage = Stage.SENT
+        self.note_elsewhere(task)
+        self._report(task._task, channels.LOST, self._unready)
+
+    def _feed_instead(self, lane: Lane) -> None:
+        """Empty the backlog into a lane."""
+        backlog = self._backlog
+        while backlog:
+            task = backlog.popleft()
+            if isinstance(task, Task):
+                if task._stage is Stage.WAITING:
+                    self._send_instead(lane, task)
+                else:
+                    self._withdrawn -= 1
+                continue
+            self._unqueue_lot(task)
+            if task.terms.lane == "interpreter" and self._unready is not None:
+                task.end(self._unready.as_broken_pool)
+            else:
+                task.lane = task.lane or lane
+                task.lane.add_lot(task)
+
     def add_lot(self, lot: Lot) -> None:
         """Take what was added to a lot."""
         if lot.unsent and not lot.is_in_backlog:
@@ -202,6 +257,9 @@ class Dispatch:
         """Send tasks from the backlog while there is room, and wake workers for them."""
         backlog, transport = self._backlog, self.transport
         if transport is None:
+            return
+        if self.instead is not None:
+            self._feed_instead(self.instead)
             return
         waiting, sent = Stage.WAITING, Stage.SENT
         any_sent = False
@@ -428,6 +486,7 @@ class Dispatch:
         self._undecided.clear()
         self.in_flight.clear()
         self.elsewhere.clear()
+        self.instead = None
         for lane in self.lanes.values():
             lane.disown()
         self.lanes.clear()

@@ -438,7 +438,8 @@ class Engine:
             self.check_open()
             if self.transport is None:
                 self._open()
-            self.staff.wanted = max(self.staff.wanted, workers)
+            if self.tasks.instead is None:
+                self.staff.wanted = max(self.staff.wanted, workers)
         self.hire()
 
     def join(self) -> None:
@@ -456,6 +457,11 @@ class Engine:
         """Bytes that were sent to workers, and received from them."""
         transport = self.transport
         return self._moved if transport is None else (transport.sent, transport.received)
+
+    @property
+    def initializer_name(self) -> str:
+        """The name of its initializer's function, if it has one."""
+        return self._settings.initializer_name
 
     @property
     def name(self) -> str:
@@ -619,11 +625,14 @@ class Engine:
         SPARES.note_pool()
         self.transport, self.tasks.transport = transport, transport
         self._collector = collector
+        self.fallback.foresee(self._settings.preload)
         return transport
 
     def _is_short(self) -> bool:
         """Whether one more worker is to be started, and may be."""
         if self.broken is not None or self._is_paused or not self.staff.may_grow:
+            return False
+        if self.tasks.instead is not None:
             return False
         return self.staff.is_short(*self.tasks.counts())
 
@@ -642,7 +651,7 @@ class Engine:
         """Whether a worker is to be started that will take another one's place."""
         if not self.staff.lacks_successor or self.broken is not None or self.is_terminated:
             return False
-        if self._is_paused:
+        if self._is_paused or self.tasks.instead is not None:
             return False
         return self.refusal is None or self.tasks.is_any_untaken
 

@@ -44,7 +44,8 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         fallback: what becomes of a task that needs an extension module which refuses to load in an
             interpreter. `"process"`: it runs again from its start in a worker process, and those
             that are known to need that extension go there at once; a `FallbackWarning` says so
-            once. `"error"`: it ends with `IncompatibleExtensionError`.
+            once. If `initializer` or `preload` needs one, all tasks run in processes. `"error"`: it
+            ends with `IncompatibleExtensionError`, or the pool is broken for that reason.
         timeout: seconds that a task may run, counted from when it begins; then it is stopped as
             `future.interrupt` does it, and its future raises `TaskTimeout`. None: for ever.
         retries: how often a task that raises is run again, from its start: a number, or a `Retry`
@@ -97,13 +98,13 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         workers = available_cores() if max_workers is None else _checked_workers(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        call = None if initializer is None else Call.of(initializer)
         settings = Settings(
             name_prefix=thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}",
             environment=_environment.snapshot(),
             preload=_module_names(preload),
-            initializer=None
-            if initializer is None
-            else Call.of(initializer).message(tuple(initargs), {}),
+            initializer=None if call is None else call.message(tuple(initargs), {}),
+            initializer_name="" if call is None else call.name,
             most_tasks=None
             if max_tasks_per_worker is None
             else _checked_workers(max_tasks_per_worker, "max_tasks_per_worker"),

@@ -14,6 +14,9 @@ from interpool._errors import (
 )
 from interpool._inside import outcomes, values
 
+# What of a pool needs an extension that refuses, by the stage of a worker's start.
+_NEEDY: Final = {"preload": "preload=", "initializer": "the initializer"}
+
 # What each stage says in an error; {} stands for the function's name or the failure in one line.
 _PLACES: Final = {
     "sending": "the task {}",
@@ -62,6 +65,13 @@ class Failure:
         """Make one of what a frame brought."""
         return cls(*description)
 
+    @classmethod
+    def of_known(cls, extension: str) -> Self:
+        """Make that of a worker that nobody tries to start, for what it is to preload is known."""
+        text = f"module {extension} does not support loading in subinterpreters"
+        packed = None, "ImportError", "builtins", text, (), None, None, False, None
+        return cls("preload", packed, f"ImportError: {text}", None, (extension,))
+
     @property
     def line(self) -> str:
         """The exception in one line, as a traceback would end with it."""
@@ -71,7 +81,21 @@ class Failure:
 
     def headline(self) -> str:
         """What happened to a worker, in one sentence."""
+        if self.refused is not None and self.stage in _NEEDY:  # what it raised says less
+            return f"No worker can be started: {self.need()}"
         return _HEADLINES[self.stage].format(self.line)
+
+    def need(self, initializer: str = "") -> str:
+        """Say what of a pool needs an extension that refuses, and how that is reached.
+
+        Args:
+            initializer: the name of the pool's.
+        """
+        assert self.refused is not None  # noqa: S101 - asked for by those who know
+        name = _NEEDY[self.stage]
+        if initializer and self.stage == "initializer":
+            name = f"{name} {initializer}"
+        return _need_of(name, self.refused)
 
     def traceback(self) -> ExecutionFailed:
         """The end of a chain of causes, as in `concurrent.futures`: it prints as the traceback."""
@@ -89,14 +113,23 @@ class Failure:
         """
         if self.stage in _HEADLINES:
             return self.as_broken_pool()
+        original = self._original(name)
+        if self.refused is not None:
+            way_out = (
+                'Let it run in a process: lane="process", or fallback="process", which finds out '
+                "by itself"
+            )
+            return _incompatible(name, self.refused, original, way_out)
+        return original if self.stage == "run" else self._refusal(name, original)
+
+    def _original(self, name: str) -> BaseException:
+        """The exception itself, where it can be rebuilt, with the worker's traceback."""
         try:
             original = _rebuilt(self.packed, name)
         except Exception:  # those that it refers to are too many, one by another
             original = _rebuilt((*self.packed[:5], None, None, False, None), name)
         _end_with(original, self.traceback())
-        if self.refused is not None:
-            return _incompatible(name, self.refused, original)
-        return original if self.stage == "run" else self._refusal(name, original)
+        return original
 
     def _refusal(self, name: str, original: BaseException) -> TransferError:
         place = _PLACES[self.stage].format(name)
@@ -123,21 +156,30 @@ class Failure:
     def as_broken_pool(self) -> BrokenInterpreterPool:
         """A new exception for a caller that wants to use a pool broken by this."""
         error = BrokenInterpreterPool(self.headline())
-        error.__cause__ = self.traceback()
+        if self.refused is not None and self.stage in _NEEDY:
+            name = _NEEDY[self.stage]
+            way_out = 'Let the pool\'s tasks run in processes: fallback="process"'
+            error.__cause__ = _incompatible(name, self.refused, self._original(name), way_out)
+        else:
+            error.__cause__ = self.traceback()
         return error
 
 
-def _incompatible(
-    name: str, refused: tuple[str, ...], original: BaseException
-) -> IncompatibleExtensionError:
+def _need_of(name: str, refused: tuple[str, ...]) -> str:
     extension, *chain = refused
     path = " -> ".join((*chain, extension))
     reached = f" (reached by {path})" if chain else ""
-    message = (
+    return (
         f"{name} needs the extension module {extension}{reached}, which does not support loading "
-        'in subinterpreters. Let it run in a process: lane="process", or fallback="process", '
-        "which finds out by itself"
+        "in subinterpreters"
     )
+
+
+def _incompatible(
+    name: str, refused: tuple[str, ...], original: BaseException, way_out: str
+) -> IncompatibleExtensionError:
+    extension, *chain = refused
+    message = f"{_need_of(name, refused)}. {way_out}"
     error = IncompatibleExtensionError(
         message, function=name, extension=extension, chain=tuple(chain)
     )

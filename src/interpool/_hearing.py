@@ -121,6 +121,10 @@ class Hearing:
         if self._engine.is_terminated:  # by us, perhaps
             return
         failure = Failure.from_frame(payload)
+        if self._engine.fallback.takes_all(number, failure):
+            if warning := self._engine.fallback.divert_all(failure):
+                outcomes.append(Notice(warning, FallbackWarning))
+            return
         others = len(staff.workers.keys() - {number})
         if failure.stage == "start" and others:
             outcomes.append(Notice(f"{failure.headline()}\n{failure.text}"))

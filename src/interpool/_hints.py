@@ -1,6 +1,7 @@
 """What cannot be sent, in words, and what to do instead."""
 
 import concurrent.futures
+import errno
 import io
 import queue
 import sys
@@ -12,6 +13,7 @@ from typing import Any, Final
 type Hint = tuple[str, str]
 """What it is, and the way out."""
 
+_TOO_MANY_OPEN: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _MAKE_IT_THERE: Final = "Make it inside the task"
 _LOCK: Final = "a lock", "Each worker has memory of its own: make the lock inside the task"
 
@@ -91,8 +93,10 @@ def of_error(error: BaseException) -> Hint:
         )
     if isinstance(error, MemoryError):
         return "too large", "Pass it in parts, or by way of a file"
+    if isinstance(error, OSError) and error.errno in _TOO_MANY_OPEN:
+        return "", "Close files or sockets that are not needed, or raise the limit (ulimit -n)"
     if isinstance(error, ModuleNotFoundError):
         return "", "A worker searches the folders of sys.path: is it in one, and what it needs?"
     if isinstance(error, ImportError) and "loading in subinterpreters" in str(error):
-        return "", "Use ProcessPoolExecutor for tasks that need this extension"
+        return "", 'Let it run in a process: lane="process"'
     return "", ""

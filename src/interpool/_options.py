@@ -116,14 +116,16 @@ def submit(
     """Do what `submit` of a pool does."""
     _check_callable(fn)
     engine.check_open()
-    if terms.lane == "thread" or (_routing.IS_FREE_THREADED and _routing.prefers_threads(terms)):
+    if terms.lane == "thread" or (
+        _routing.IS_FREE_THREADED and _routing.prefers_threads(engine, terms)
+    ):
         return engine.submit_work((fn, args, kwargs), name_of(fn), terms)
     try:
         call = Call.of(fn)
         message = call.message(args, kwargs)
     except TransferError as error:
         return engine.refuse(error)
-    if terms.lane == "auto" and not _routing.looked_at:  # nothing is known: what most calls meet
+    if _routing.is_ignorant and terms.lane == "auto":  # what most calls meet
         return engine.submit(message, call.name, terms)
     lane = _routing.lane_of(engine, terms, fn, call, args, kwargs)
     return engine.submit(message, call.name, terms, lane=lane)
@@ -142,7 +144,9 @@ def map_(
     _check_callable(fn)
     engine = pool._engine
     engine.check_open()
-    if terms.lane == "thread" or (_routing.IS_FREE_THREADED and _routing.prefers_threads(terms)):
+    if terms.lane == "thread" or (
+        _routing.IS_FREE_THREADED and _routing.prefers_threads(engine, terms)
+    ):
         return _map.map_calls(
             lambda *args: submit(engine, terms, fn, args, {}),
             iterables,

@@ -100,6 +100,7 @@ class Settings:
     preload: tuple[str, ...]
     initializer: Request | None  # encoded when the pool was made
     most_tasks: int | None = None  # that a worker may do
+    initializer_name: str = ""  # its function's
     shared: Shared | None = None
 
 

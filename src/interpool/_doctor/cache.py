@@ -5,6 +5,9 @@ of the modules that were looked for in vain: it is used again only where all of 
 were. Findings that a busy machine or the surroundings may have caused (fails, crashes, hangs) are
 not kept, nor is anything that a module without a distribution had a part in.
 
+What refuses is written to a second file, in fewer words, for pools to know it at once
+(`interpool._refusals`).
+
 A file that cannot be read, written or understood is as good as none.
 """
 
@@ -12,19 +15,16 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from interpool._doctor.installed import Installed, Owner, is_absent
+from interpool._doctor.installed import PYTHON, Installed, Owner, is_absent, marker_of
 from interpool._doctor.report import Finding
+from interpool._refusals import Refusal, build, file_name, folder, package_of
 
-# Raise it when what is probed, or how it is kept, changes.
-_FORMAT: Final = 1
 # Findings in the file, the newest: some megabyte. Arbitrary.
 _MOST: Final = 5000
 _KEPT: Final = frozenset({"loads", "refuses"})
@@ -39,37 +39,37 @@ class Entry:
         versions: of the distributions that had a part in it.
         modules: one of each of them: a distribution is the same if this is still its.
         absent: top-level modules that were looked for and not found.
+        markers: where the metadata of each of those distributions lies, "" for those of which that
+            does not tell the version.
     """
 
     finding: dict[str, Any]
     versions: dict[str, str]
     modules: dict[str, str]
     absent: list[str]
+    markers: dict[str, str]
 
-
-def folder() -> Path:
-    """Return the folder of the user's caches that is this package's."""
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        named = os.environ.get("XDG_CACHE_HOME", "")
-        # The specification says that a relative one is to be ignored.
-        base = named if named.startswith("/") else Path.home() / ".cache"
-    return Path(base) / "interpool"
-
-
-def build() -> str:
-    """Return what this build of Python is told from others by."""
-    parts = (
-        str(_FORMAT),
-        sys.version,
-        sys.implementation.cache_tag,
-        getattr(sys, "abiflags", ""),
-        sysconfig.get_platform(),
-    )
-    return "\n".join(map(str, parts))
+    def as_refusal(self) -> Refusal | None:
+        """What pools are to know of it; None if that is nothing."""
+        match self.finding:
+            case {
+                "module": str(module),
+                "verdict": "refuses",
+                "extension": str(extension),
+                "chain": [*chain],
+                "distribution": str(own),
+            }:
+                # One of a distribution may be somebody else's now, and the named one is not to be.
+                owners = [(package_of(module), self.markers.get(own, ""))] + [
+                    (package_of(self.modules[name]), self.markers.get(name, ""))
+                    for name in self.versions
+                    if name != PYTHON and name in self.modules
+                ]
+                owners = [*dict.fromkeys(owners)]
+                refusal = Refusal(extension, tuple(chain), tuple(owners), tuple(self.absent))
+                is_telling = all(marker for _, marker in owners)
+                return refusal if is_telling and refusal.names else None
+        return None
 
 
 class Cache:
@@ -78,10 +78,10 @@ class Cache:
     def __init__(self, installed: Installed) -> None:
         self._installed = installed
         self._new: dict[str, Entry] = {}
-        with contextlib.suppress(RuntimeError):  # nobody knows where home is
-            name = f"doctor-{hashlib.sha256(build().encode()).hexdigest()[:16]}.json"
-            self._path: Path | None = folder() / name
-        self._entries = _read(getattr(self, "_path", None))
+        where = folder()
+        name = f"doctor-{hashlib.sha256(build().encode()).hexdigest()[:16]}.json"
+        self._path = None if where is None else Path(where, name)
+        self._entries = _read(self._path)
 
     def get(self, module: str) -> Finding | None:
         """Return what was found, if it still holds."""
@@ -122,11 +122,14 @@ class Cache:
                 assert one is not None  # noqa: S101 - taken out above
                 versions[one.distribution], modules[one.distribution] = one.version, name
         gone = sorted({name for name in absent if is_absent(name)})
-        self._new[_key(finding.module, owner)] = Entry(finding.as_dict(), versions, modules, gone)
+        markers = {name: marker_of(name) for name in versions if name != PYTHON}
+        self._new[_key(finding.module, owner)] = Entry(
+            finding.as_dict(), versions, modules, gone, markers
+        )
 
     def save(self) -> None:
         """Write what is new, all at once or not at all."""
-        path = getattr(self, "_path", None)
+        path = self._path
         if not self._new or path is None:
             return
         # Read again: another process may have written meanwhile.
@@ -138,6 +141,14 @@ class Cache:
         text = json.dumps({key: asdict(entry) for key, entry in kept.items()})
         with contextlib.suppress(OSError):
             _write(path, text)
+            _write_refusals(path.parent / file_name(), kept.values())
+
+
+def _write_refusals(path: Path, entries: Iterable[Entry]) -> None:
+    refusals = filter(None, (entry.as_refusal() for entry in entries))
+    lines = [line for refusal in refusals if (line := refusal.as_line()) is not None]
+    if lines or path.exists():
+        _write(path, "\n".join(lines))
 
 
 def _key(module: str, owner: Owner) -> str:
@@ -161,8 +172,11 @@ def _entry(plain: Any) -> Entry | None:
             "versions": dict(versions),
             "modules": dict(modules),
             "absent": list(absent),
-        } if verdict in _KEPT and _are_texts(*versions.values(), *modules.values(), *absent):
-            return Entry(finding, versions, modules, absent)
+            "markers": dict(markers),
+        } if verdict in _KEPT and _are_texts(
+            *(*versions.values(), *modules.values(), *absent, *markers.values())
+        ):
+            return Entry(finding, versions, modules, absent, markers)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 # Modules of the standard library that do more than they are asked for when they are imported: one
 # opens a browser, the others print.
 _JOKES: Final = frozenset({"antigravity", "this", "__hello__", "__phello__"})
-_PYTHON: Final = "Python"
+PYTHON: Final = "Python"
 
 
 class Owner(NamedTuple):
@@ -55,12 +55,12 @@ class Installed:
         """
         top = module.partition(".")[0]
         if top in sys.builtin_module_names:
-            return Owner(_PYTHON, platform.python_version())
+            return Owner(PYTHON, platform.python_version())
         spec = _spec_of(top)
         if spec is None:
             return None
         if _is_of_python(spec):
-            return Owner(_PYTHON, platform.python_version())
+            return Owner(PYTHON, platform.python_version())
         names = self._distributions.get(top, ())
         if len(names) > 1:
             names = tuple(name for name in names if _holds(_files_of(name), module))
@@ -86,6 +86,15 @@ def standard_library() -> list[str]:
         for name in names
         if _is_public(name) and (name in sys.builtin_module_names or _spec_of(name) is not None)
     )
+
+
+def marker_of(distribution: str) -> str:
+    """The name of the folder of a distribution's metadata, if the version is in it; "" if not."""
+    version = importlib.metadata.distribution(distribution).version
+    for parts in _files_of(distribution):
+        if parts[0].endswith((".dist-info", ".egg-info")) and f"-{version}" in parts[0]:
+            return parts[0]
+    return ""
 
 
 def is_absent(module: str) -> bool:

@@ -4,7 +4,9 @@ Beside what holds of every lane (`base`):
 
 * A process does one task at a time. One that ends takes its own task with it and no other; the
   next task gets another process. A task that it had not begun goes to that one.
-* A process ends when its socket is closed, or is killed.
+* A process ends when its socket is closed, or is killed. Threads that tasks have left there, and
+  which are no daemons, are waited for, as Python does and every pool of the standard library; after
+  a while, that is said. Whoever does not want to wait ends the pool at once.
 * What is struck and does not stop in time is killed: here nothing has to be given up.
 
 Each process has a host, which starts it, hands it tasks and hears its frames, which it reports to
@@ -28,17 +30,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _inside, _threads
-from interpool._errors import ProcessDied
+from interpool import _hints, _inside, _threads
+from interpool._errors import ProcessDied, TransferError
 from interpool._failures import Failure
 from interpool._inside import channels, process
 from interpool._lanes.base import Host, Lane
 from interpool._output import Output
 from interpool._reports import report
-from interpool._task import Task
+from interpool._task import Raised, Task
 from interpool._worker import Settings, modules_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interpool._engine import Engine
     from interpool._inside.surroundings import Said
 
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
 _BOOT: Final = """\
 import marshal, os, sys
 sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
-sock, results, size = map(int, sys.argv[1:])
+sock, results, board, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
     data += os.read(sock, size - len(data)) or sys.exit()
@@ -58,12 +62,15 @@ for name, file, code in marshal.loads(modules):
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
 sys.modules["_interpool_values"].later = later
-run, arguments = module.run, (sock, results)
-del marshal, os, sys, sock, results, size, data, modules, later, name, file, code, module
+run, arguments = module.run, (sock, results, board)
+del marshal, os, sys, sock, results, board, size, data, modules, later, name, file, code, module
 run(*arguments)
 """
-# Seconds that a process has to end by itself, when its socket is closed, before it is killed.
+# Seconds that a process has to end when its socket is closed, before it is killed; unless it waits
+# for threads.
 _PATIENCE: Final = 5.0
+# Seconds after which it is said that it does. Arbitrary: time for those that are about to end.
+_SILENCE: Final = 1.0
 # Times that a task is handed to a process that ends before it begins it.
 _TRIES: Final = 3
 _READ: Final = 1 << 16
@@ -142,8 +149,10 @@ class ProcessHost(Host):
         self._unread = bytearray()
         self._unsaid = threading.Semaphore(_UNSAID)
         self._is_complete = False  # the process: started, and all there that it takes
-        self._has_begun = False  # the task, as far as we have heard
-        self._is_struck = False  # as soon as it has
+        self._is_ready = False  # the process: it can be struck
+        self._board: process.Board | None = None
+        self._last = 0  # the task that the last process has begun last
+        self._is_struck = False  # the task, as soon as there is a process that can be
         self._is_killed = False  # as soon as there is a process
         self._state = threading.Lock()  # of the process: nobody signals one that has been reaped
         self._thread = _threads.make(self._run, self._name, "_host")
@@ -176,10 +185,15 @@ class ProcessHost(Host):
             self._engine.report(task, channels.LOST, end)
 
     def strike(self) -> None:
-        """Interrupt the task, when it has begun. The engine's lock is held."""
+        """Interrupt the task, or keep it from beginning. The engine's lock is held."""
         self._is_struck = True
-        if self._has_begun:
+        self._note_struck()
+        if self._is_ready:
             self._signal(signal.SIGINT)
+
+    def _note_struck(self) -> None:
+        if self._is_struck and self._board is not None and self.task is not None:
+            self._board[process.IS_STRUCK] = self.task._task
 
     def kill(self) -> None:
         """End the process, or the one that is being started."""
@@ -207,7 +221,7 @@ class ProcessHost(Host):
                 number = self.task._task
                 self._engine.report(number, channels.LOST, Death(0, 0, f"{error!r}"))
         finally:
-            self._end()
+            self._end(waits_for_threads=True)
             with self._engine.lock:
                 self.task = None
                 self._lane.note_gone(self)
@@ -219,14 +233,9 @@ class ProcessHost(Host):
         parts = (item,) if isinstance(item, bytes) else item
         death: Death | None = None
         for _ in range(_TRIES):
-            self._has_begun = False
             try:
-                if self._process is None:
-                    self._begin()
-                if self._socket is not None and parts is not None:
-                    process.send_parts(self._socket, parts)
-                    if self._hear(task):
-                        return
+                if self._try(task, parts):
+                    return
             except _Unstarted:
                 return
             except BrokenPipeError, ConnectionResetError:  # it has ended
@@ -240,32 +249,67 @@ class ProcessHost(Host):
                 break
             pid, status = self._end()
             death = Death(pid, status)
-            if self._has_begun or task._stop is not None:
+            if self._last == task._task or task._stop is not None:
                 break
         self._done()
         self._engine.report(task._task, channels.LOST, death)
+
+    def _try(self, task: Task, parts: Sequence[Any] | None) -> bool:
+        """Have a task done by this process; return whether it is answered."""
+        if self._process is None:
+            self._begin()
+        if self._socket is None or parts is None:
+            return False
+        if (packed := self._packed(task, parts)) is None:
+            return True
+        with self._engine.lock:
+            self._note_struck()  # if it was before there was a board
+        process.send_packed(self._socket, *packed)
+        return self._hear(task)
+
+    def _packed(self, task: Task, parts: Sequence[Any]) -> tuple[bytes, int] | None:
+        """Pack a task, or end it if there are no means for that: the process has no part in it."""
+        try:
+            return process.pack(parts)
+        except (OSError, MemoryError) as error:
+            self._fail(task, error, "argument", f"the arguments of {task._name} to")
+            return None
+
+    def _fail(self, task: Task, error: Exception, stage: str, what: str) -> None:
+        """End a task of which something could not be sent, or read."""
+        self._done()
+        reason = f"{type(error).__name__}: {error}"
+        _, hint = _hints.of_error(error)
+        message = f"Cannot send {what} a worker process: {reason}"
+        failure = TransferError(
+            f"{message}. {hint}" if hint else message, stage=stage, reason=reason, hint=hint
+        )
+        failure.__cause__ = error
+        self._engine.report(task._task, channels.LOST, Raised(failure))
 
     def _hear(self, task: Task) -> bool:
         """Report frames until a task is answered; return whether it was."""
         while (frame := self._frame()) is not None:
             subject, kind, payload = frame
             if kind == channels.SHARED:
-                kind, payload = payload, self._shared(payload)
+                try:
+                    kind, payload = payload[0], self._shared(*payload)
+                except ConnectionError:
+                    raise
+                except (OSError, MemoryError) as error:  # the process is as it should be
+                    self._fail(task, error, "result", f"the result of {task._name} back from")
+                    return True
             if subject == task._task and kind <= channels.STRUCK:
                 self._done()
                 self._engine.report(subject, kind, payload)
                 return True
-            if kind == channels.TAKEN:
-                with self._engine.lock:
-                    self._has_begun = True
-                    is_struck = self._is_struck
-                if is_struck:
-                    self._signal(signal.SIGINT)
+            if kind == channels.BEGUN:
+                self._note_ready()
             elif kind == channels.UNSTARTED:
-                self._end()
                 self._done()
                 self._engine.report(self._number, kind, payload)
                 self._engine.report(task._task, channels.LOST, Failure.from_frame(payload))
+                self._end()  # last, for a thread may hold it up
                 raise _Unstarted
             if kind == channels.SAID:
                 self._say(payload)
@@ -273,19 +317,52 @@ class ProcessHost(Host):
                 self._engine.report(subject, kind, payload)
         return False
 
+    def _note_ready(self) -> None:
+        """The process understands signals from here on, and may have begun its task."""
+        with self._engine.lock:
+            self._is_ready = True
+            if self._is_struck:
+                self._signal(signal.SIGINT)
+
     def _done(self) -> None:
         """The task is answered, or about to be."""
         with self._engine.lock:
             self.task = None
-            self._has_begun = self._is_struck = self._is_killed = False
+            self._is_struck = self._is_killed = False
 
-    def _hear_out(self, patience: float) -> None:
-        """Pass on what a process says on its way out: threads that tasks have left, `atexit`."""
-        until = time.monotonic() + patience
+    def _hear_out(self, until: float | None) -> list[str]:
+        """Pass on what a process says on its way out: threads that tasks have left, `atexit`.
+
+        Args:
+            until: when to give up, as `time.monotonic` has it; None: when it has ended.
+
+        Returns:
+            Names of the threads that it says it waits for.
+        """
+        threads: list[str] = []
         with contextlib.suppress(OSError, ValueError, EOFError, TypeError):  # half a frame
             while (frame := self._frame(until)) is not None:
                 if frame[1] == channels.SAID:
                     self._say(frame[2])
+                elif frame[1] == channels.LEFT:
+                    threads = frame[2]
+        return threads
+
+    def _hear_out_threads(self, ended: subprocess.Popen[bytes], begin: float) -> None:
+        """The same, for as long as it waits for threads."""
+        if not (threads := self._hear_out(begin + _SILENCE)) or not self._goes_on(ended):
+            return
+        self._engine.warn(
+            f"The worker process {ended.pid} ({self._name}) does not end yet, for threads go on "
+            f"there that tasks have started: {', '.join(threads)}. They are waited for, as at the "
+            "end of any program; terminate_workers() ends the process at once"
+        )
+        self._hear_out(None)
+        ended.wait()
+
+    def _goes_on(self, ended: subprocess.Popen[bytes]) -> bool:
+        with self._state:
+            return ended.poll() is None
 
     def _say(self, said: Said) -> None:
         """Report a piece of output, when there is room for one."""
@@ -322,11 +399,14 @@ class ProcessHost(Host):
         left = None if until is None else max(until - time.monotonic(), 0) * 1000
         return fd in [ready for ready, _ in poll.poll(left)]
 
-    def _shared(self, kind: int) -> Any:
+    def _shared(self, kind: int, is_apart: bool) -> Any:
+        """Receive the payload of a frame of that kind, which says whether it comes as it is."""
         parts = None if self._receiver is None else self._receiver.receive()
         if parts is None:
             raise ConnectionResetError  # it ended meanwhile
         first, *segments = parts
+        if is_apart:
+            return first
         found = marshal.loads(first)  # type: ignore[arg-type]  # bytes
         return (found, *segments) if kind == channels.VALUE_PICKLED else found
 
@@ -341,12 +421,16 @@ class ProcessHost(Host):
         modules = marshal.dumps(tuple(map(modules_inside, names)))
         ours, theirs = socket.socketpair()
         self._results, results = os.pipe()
+        memory = -1
         try:
+            memory = process.new_board()
+            self._board = process.board_of(memory)
+            inherited = theirs.fileno(), results, memory
             arguments = [sys.executable, *_flags(), "-c", _BOOT]
-            arguments += [str(theirs.fileno()), str(results), str(len(modules))]
+            arguments += map(str, (*inherited, len(modules)))
             started = subprocess.Popen(  # noqa: S603 - this Python, and our own program
                 arguments,
-                pass_fds=(theirs.fileno(), results),
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 # Ctrl-C is the main process's to understand: see `strike`.
                 start_new_session=True,
@@ -358,6 +442,8 @@ class ProcessHost(Host):
         finally:
             theirs.close()
             os.close(results)
+            if memory != -1:
+                os.close(memory)
         with self._state:
             self._process = started
         if self._is_killed:  # set before whoever kills looks whether there is a process
@@ -380,8 +466,12 @@ class ProcessHost(Host):
         process.send_parts(ours, [marshal.dumps(first)])
         self._is_complete = True
 
-    def _end(self) -> tuple[int, int]:
-        """Let the process end, or kill it; return its identifier and its status."""
+    def _end(self, *, waits_for_threads: bool = False) -> tuple[int, int]:
+        """Let the process end, or kill it; return its identifier and its status.
+
+        Args:
+            waits_for_threads: whether there is time for threads that tasks have left.
+        """
         self._is_complete = False
         if self._process is None:
             return 0, 0
@@ -391,7 +481,9 @@ class ProcessHost(Host):
                 self._socket.shutdown(socket.SHUT_RDWR)  # whoever else has it open: a forked child
             self._socket.close()
         begin = time.monotonic()
-        self._hear_out(_PATIENCE)
+        if waits_for_threads:
+            self._hear_out_threads(ended, begin)
+        self._hear_out(begin + _PATIENCE)
         try:
             ended.wait(max(begin + _PATIENCE - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
@@ -399,7 +491,11 @@ class ProcessHost(Host):
         with self._state:
             status = ended.wait()
             self._process = None
-        self.disown()
+        with self._engine.lock:
+            self._is_ready = False
+            if self._board is not None:
+                self._last = self._board[process.HAS_BEGUN]
+            self.disown()
         self._receiver = None
         return ended.pid, status
 
@@ -408,6 +504,7 @@ class ProcessHost(Host):
         # Forgotten first: a fork may come in between.
         descriptors = self._results, self._ended
         self._results = self._ended = -1
+        self._board = None
         for descriptor in descriptors:
             if descriptor != -1:
                 os.close(descriptor)
