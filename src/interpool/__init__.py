@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from interpool._executor import InterpreterPoolExecutor
     from interpool._explain import Explanation, explain
     from interpool._future import Future
+    from interpool._inside.arrays import SharedArray
+    from interpool._inside.buffers import SharedBuffer
     from interpool._inside.queues import Queue
     from interpool._options import Options
     from interpool._recommend import Recommendation, recommend
@@ -46,6 +48,8 @@ __all__ = [
     "Recommendation",
     "RemoteError",
     "Retry",
+    "SharedArray",
+    "SharedBuffer",
     "Statistics",
     "TaskInterrupted",
     "TaskTimeout",
@@ -83,6 +87,8 @@ _HOMES = {
     "Queue": "_inside.queues",
     "Recommendation": "_recommend",
     "Retry": "_terms",
+    "SharedArray": "_inside.arrays",
+    "SharedBuffer": "_inside.buffers",
     "Statistics": "_statistics",
     "doctor": "_doctor.examination",
     "explain": "_explain",
