@@ -890,34 +890,53 @@ def test_no_descriptors_are_lost_when_there_are_none(monkeypatch: pytest.MonkeyP
 class FakeRelay(types.ModuleType):
     """What a worker process asks the main process by, which is this one."""
 
+    def __init__(self) -> None:
+        super().__init__("relay")
+        self.held: list[int] = []
+
     def memory_of(self, state: Any) -> int:
-        fd = os.dup(state[1])
-        if state[3]:
-            os.close(state[1])
-        return fd
+        return sharing.duplicate(*state[1:])
 
     def make_memory(self, nbytes: int) -> Any:
-        self.made = sharing.create_memory(nbytes)
-        return os.dup(self.made), (4242, self.made, sharing.identity_of(self.made))
+        self.held.append(fd := sharing.create_memory(nbytes))
+        return os.dup(fd), (4242, fd, sharing.identity_of(fd))
+
+    def give_memory(self, state: Any) -> Any:
+        return state[0], sharing.duplicate(*state[1:]), state[2]
+
+    def drop_memory(self, state: Any) -> None:
+        self.held.remove(state[1])
+        os.close(state[1])
+
+    def _close(self, given: list[int]) -> None:
+        for fd in given:
+            os.close(fd)
 
 
 def test_a_process_asks_the_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    relay = FakeRelay("relay")
+    relay = FakeRelay()
     monkeypatch.setitem(sys.modules, "interpool._inside.relay", relay)
-    monkeypatch.setitem(sys.modules, "_interpool_relay", relay)
+    process = types.SimpleNamespace(switchboard=object())
+    monkeypatch.setitem(sys.modules, "_interpool_process", process)
     made = SharedArray(3, "i")
     made[0] = 3
-    (pid, fd, *rest), *more = made._state(is_kept=False)
-    assert (pid, fd, rest[1]) == (4242, relay.made, False)
-    again = SharedArray._of_state(((pid, fd, *rest), *more))
+    kept = made._state(is_kept=True)
+    assert kept[0][:2] == (4242, relay.held[0])
+    again = SharedArray._of_state(kept)
     assert again._core is made._core
-    made.close()
-    assert again.tolist() == [3, 0, 0]
     again.close()
-    third = SharedArray._of_state(((pid, fd, *rest), *more))
-    assert third.tolist() == [3, 0, 0]
-    assert third._state(is_kept=True)[0][:2] == (4242, relay.made)
-    os.close(relay.made)
+    given = made._state(is_kept=False)
+    twice = made._state(is_kept=False)
+    made.close()
+    gc.collect()
+    assert not relay.held
+    again = SharedArray._of_state(given)
+    assert again.tolist() == [3, 0, 0]
+    with pytest.raises(ReferenceError, match="is gone"):  # nobody holds it in main
+        again._state(is_kept=False)
+    with pytest.raises(ReferenceError, match="is gone"):
+        SharedArray._of_state(given)
+    SharedArray._of_state(twice).close()
 
 
 @needs_relay

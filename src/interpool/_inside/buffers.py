@@ -46,8 +46,8 @@ class Handle:
     def _begin(self, code: str, shape: strides.Shape) -> None:
         size = strides.size_of(shape)
         made = memory.Memory.create(size * formats.size_of(code))
-        place = 0, shape, strides.strides_of(shape)
-        self._adopt(memory.Lease(made, code), place, is_readonly=False)
+        lease = memory.Lease(made, code)
+        self._adopt(lease, (0, shape, strides.strides_of(shape)), is_readonly=False)
 
     def _adopt(self, lease: memory.Lease, place: strides.Place, *, is_readonly: bool) -> None:
         self._lease = lease
@@ -97,8 +97,7 @@ class Handle:
         return self._offset, self._shape, self._strides
 
     def _check_open(self) -> memory.Memory:
-        found: memory.Memory | None = self._lease.memory
-        if found is None:
+        if (found := self._lease.memory) is None:
             message = f"this {type(self).__name__} is closed"
             raise ValueError(message)
         return found
@@ -309,7 +308,10 @@ class Handle:
 
     def _state(self, *, is_kept: bool) -> Any:
         is_readonly = self._flat.readonly
-        state = self._check_open().state(is_kept=is_kept, is_readonly=is_readonly)
+        try:
+            state = self._check_open().state(is_kept=is_kept, is_readonly=is_readonly)
+        except sharing.Gone:
+            raise sharing.gone(type(self).__name__) from None
         return state, self.format, self._place(), is_readonly
 
     @classmethod

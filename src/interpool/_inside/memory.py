@@ -61,6 +61,25 @@ class _Descriptor:
         close(self.fd)
 
 
+class _Origin:
+    """How the main process knows memory of this process, a worker of it.
+
+    Attributes:
+        state: process, descriptor and identity.
+    """
+
+    __slots__ = ("_drop", "state")
+
+    def __init__(self, state: Any, drop: Callable[[Any], None] | None = None) -> None:
+        """Args: the state; and what has main let go of it, if it holds it for this process."""
+        self.state = state
+        self._drop = drop
+
+    def __del__(self) -> None:
+        if self._drop is not None:
+            self._drop(self.state)
+
+
 class Memory:
     """Memory as one interpreter sees it: a descriptor of its own, and a mapping.
 
@@ -73,7 +92,7 @@ class Memory:
     __slots__ = ("__weakref__", "_origin", "_own", "identity", "is_readonly", "map", "nbytes")
 
     def __init__(
-        self, fd: int, nbytes: int, *, is_readonly: bool = False, origin: Any = None
+        self, fd: int, nbytes: int, *, is_readonly: bool = False, origin: _Origin | None = None
     ) -> None:
         """Map memory.
 
@@ -81,7 +100,7 @@ class Memory:
             fd: a descriptor of it, which is closed by this one, or at once if that fails.
             nbytes: its size.
             is_readonly: see there.
-            origin: in a worker process, process and descriptor by which the main process knows it.
+            origin: in a worker process, how the main process knows it.
 
         Raises:
             MemoryError: if there is no room for it.
@@ -116,10 +135,11 @@ class Memory:
             raise _no_room(nbytes, "that is more than any process can address")
         shielded = sharing._shield()  # nothing may come between a descriptor and who closes it
         try:
-            relay = sys.modules.get("_interpool_relay")
-            if relay is not None:
-                fd, origin = relay.make_memory(max(nbytes, 1))
-                return cls(fd, nbytes, origin=origin[:2])
+            process = sys.modules.get("_interpool_process")
+            if getattr(process, "switchboard", None) is not None:
+                relay = values.module_inside("relay")
+                fd, made = relay.make_memory(max(nbytes, 1))
+                return cls(fd, nbytes, origin=_Origin(made, relay.drop_memory))
             return cls(_create(nbytes), nbytes)
         finally:
             sharing._lift(shielded)
@@ -131,10 +151,17 @@ class Memory:
             is_kept: whether this one lives until that has arrived. Otherwise the state holds a
                 descriptor of its own, which is closed by who loads it.
             is_readonly: whether that one may only read it.
+
+        Raises:
+            sharing.Gone: in a worker process, if the main process has it no more.
+            OSError: if there are no more descriptors.
         """
         rest = self.nbytes, is_readonly
         if self._origin is not None:
-            return (*self._origin, self.identity, False, *rest)
+            known = self._origin.state
+            if not is_kept:
+                known = values.module_inside("relay").give_memory(known)
+            return (*known, not is_kept, *rest)
         fd = self._own.fd if is_kept else os.dup(self._own.fd)
         return os.getpid(), fd, self.identity, not is_kept, *rest
 
@@ -156,8 +183,11 @@ class Memory:
                 known = None if reference is None or is_given else reference()
                 if known is not None:
                     return known
-                own = values.module_inside("relay").memory_of(state)
-                return cls(own, nbytes, is_readonly=is_readonly, origin=state[:2])
+                relay = values.module_inside("relay")
+                own = relay.memory_of(state[:3])
+                if is_given:
+                    relay._close([fd])
+                return cls(own, nbytes, is_readonly=is_readonly, origin=_Origin(state[:3]))
             own = sharing.duplicate(fd, identity)
             if is_given:  # and not if it was gone: that number is of something else
                 os.close(fd)
