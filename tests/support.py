@@ -79,6 +79,11 @@ def exit_with(code: Any) -> None:
     sys.exit(code)
 
 
+def set_first(it: Any, value: Any) -> Any:
+    it[0] = value
+    return it[0]
+
+
 def run_program(
     source: str | Path, *args: str, stdin: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:

@@ -74,7 +74,10 @@ def main() -> int:
     if unknown := {*arguments.only} - {*packages}:
         print(f"not on the list: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    kept = Path(folder() or tempfile.gettempdir()) / f"compatibility-{sysconfig.get_python_version()}.json"
+    kept = (
+        Path(folder() or tempfile.gettempdir())
+        / f"compatibility-{sysconfig.get_python_version()}.json"
+    )
     results = _read(kept)
     if not arguments.render:
         _examine_all(packages, results, arguments, kept)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from interpool._executor import InterpreterPoolExecutor
     from interpool._explain import Explanation, explain
     from interpool._future import Future
+    from interpool._inside.arrays import SharedArray
+    from interpool._inside.buffers import SharedBuffer
     from interpool._inside.queues import Queue
     from interpool._inside.shared import shared
     from interpool._options import Options
@@ -48,6 +50,8 @@ __all__ = [
     "Recommendation",
     "RemoteError",
     "Retry",
+    "SharedArray",
+    "SharedBuffer",
     "Statistics",
     "TaskInterrupted",
     "TaskTimeout",
@@ -86,6 +90,8 @@ _HOMES = {
     "Queue": "_inside.queues",
     "Recommendation": "_recommend",
     "Retry": "_terms",
+    "SharedArray": "_inside.arrays",
+    "SharedBuffer": "_inside.buffers",
     "Statistics": "_statistics",
     "doctor": "_doctor.examination",
     "explain": "_explain",

@@ -158,10 +158,12 @@ class Encoder:
         self._mentioned: set[str] = set()  # all names in the functions' code, attributes included
         self._received = values.received_globals() if homeward else {}
 
-    def keep(self, handle: object) -> bool:
-        """Have a handle kept until it is loaded; return whether anybody will."""
+    def keep(self, handle: Any) -> bool:
+        """Have what is shared kept until it is loaded; return whether anybody will."""
         if self.is_kept:
-            self.held[-id(handle)] = handle  # tokens are positive
+            # What it is a handle of: it may be closed before. Tokens are positive.
+            core = handle._core
+            self.held[-id(core)] = core
         return self.is_kept
 
     def segments(self, obj: object, pieces: values.Segments | None = None) -> list[bytes]:

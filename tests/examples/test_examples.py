@@ -2,8 +2,10 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,6 +61,42 @@ def test_queue_connects_two_interpreters(tmp_path: Path) -> None:
     producer, consumer, numbers = found.groups()
     assert len({"0", producer, consumer}) == 3  # two workers, neither of them the main interpreter
     assert numbers == "[1, 3, 6, 10, 15, 21]"
+
+
+def test_mandelbrot_is_drawn(tmp_path: Path) -> None:
+    [line] = run(tmp_path, "mandelbrot.py", "--width", "60", "--workers", "2", "picture.png")
+    assert re.fullmatch(r"60 x 40 pixels in \d+\.\d s: picture\.png", line)
+    data = (tmp_path / "picture.png").read_bytes()
+    signature, data = data[:8], data[8:]
+    assert signature == b"\x89PNG\r\n\x1a\n"
+    chunks = {}
+    while data:
+        size = struct.unpack(">I", data[:4])[0]
+        kind, body, check = data[4:8], data[8 : 8 + size], data[8 + size : 12 + size]
+        assert struct.unpack(">I", check)[0] == zlib.crc32(kind + body)
+        chunks[kind] = body
+        data = data[12 + size :]
+    assert [*chunks] == [b"IHDR", b"IDAT", b"IEND"]
+    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (60, 40, 8, 2, 0, 0, 0)
+    rows = zlib.decompress(chunks[b"IDAT"])
+    assert len(rows) == 40 * (1 + 60 * 3)
+    pixels = b"".join(rows[start + 1 : start + 181] for start in range(0, len(rows), 181))
+    colours = {pixels[at : at + 3] for at in range(0, len(pixels), 3)}
+    assert len(colours) > 500  # every row has been drawn, and nothing is a plain of one colour
+    assert all(any(pixels[at : at + 180]) for at in range(0, len(pixels), 180))
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"),
+    [
+        ("2", "1 primes up to 2, the largest 2,"),
+        ("100", "25 primes up to 100, the largest 97,"),
+        ("3000000", "216,816 primes up to 3,000,000, the largest 2,999,999,"),
+    ],
+)
+def test_primes_are_counted(tmp_path: Path, limit: str, found: str) -> None:
+    [line] = run(tmp_path, "primes.py", limit, "--workers", "2")
+    assert re.fullmatch(rf"{re.escape(found)} in \d+\.\d\d s", line)
 
 
 def test_what_can_be_sent_is_and_the_rest_is_named(tmp_path: Path) -> None:

@@ -499,11 +499,16 @@ def of_state(core: type[Primitive], state: State, name: str) -> Any:
     try:
         return core.of_state(state)
     except Gone:
-        message = (
-            f"the {name} that was sent here is gone: whoever made it let go of it before it "
-            "arrived. Keep it where it was made until the task is done"
-        )
-        raise ReferenceError(message) from None
+        raise gone(name) from None
+
+
+def gone(name: str) -> ReferenceError:
+    """The error for what nobody has any more."""
+    message = (
+        f"the {name} that was sent here is gone: whoever made it let go of it before it "
+        "arrived. Keep it where it was made until the task is done"
+    )
+    return ReferenceError(message)
 
 
 def register(kind: type, module: str) -> None:
