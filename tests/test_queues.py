@@ -432,7 +432,7 @@ class StrikeAt:
 
     def note(self, code: Any, *_: object) -> None:
         # What lands in a finalizer, CPython shows and drops.
-        if code.co_filename not in OURS or code.co_name == "__del__":
+        if code.co_filename not in OURS or code.co_name in {"__del__", "forget"}:
             return
         if _thread.get_ident() != self.thread:
             return

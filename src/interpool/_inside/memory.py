@@ -46,21 +46,6 @@ whether that is the receiver's to close; its size in bytes; whether it may only 
 _known: dict[tuple[sharing.Identity, bool], _weakref.ref[Memory]] = {}
 
 
-class _Descriptor:
-    """A descriptor that is closed with whoever has it.
-
-    Not by `Memory` itself: a finalizer runs while weak references still lead to what it is of.
-    """
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self.fd)
-
-
 class _Origin:
     """How the main process knows memory of this process, a worker of it.
 
@@ -105,7 +90,7 @@ class Memory:
         Raises:
             MemoryError: if there is no room for it.
         """
-        self._own = _Descriptor(fd)
+        self._own = sharing.Descriptor(fd)
         self.identity = sharing.identity_of(fd)
         self._origin = origin
         self.nbytes = nbytes

@@ -95,6 +95,24 @@ def identity_of(fd: int) -> Identity:
     return status.st_dev, status.st_ino
 
 
+class Descriptor:
+    """A descriptor that is closed with whoever has it.
+
+    Not by that one itself: a finalizer runs while weak references still lead to what it is of, and
+    so may another thread.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        """Args: its number."""
+        self.fd = fd
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close it."""
+        close(self.fd)
+
+
 class Gone(Exception):  # noqa: N818 - what it becomes is said by who knows what has gone
     """What a descriptor was of has been closed since."""
 
@@ -253,6 +271,7 @@ class Primitive:
         self._adopt(memory, lock)
 
     def _adopt(self, memory: int, lock: Bell) -> None:
+        self._own = Descriptor(memory)
         self._memory = memory
         self._lock = lock
         self._identity = identity_of(memory)
@@ -261,12 +280,13 @@ class Primitive:
         self._holder = 0  # the thread of this interpreter that holds the lock
         self._shielded: Any = None  # what it gives back when it lets go
         self._due: list[int] = []  # bells that it has to ring before
-        _known[type(self), self._identity] = _weakref.ref(self)
+        key = type(self), self._identity
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close the descriptors of this interpreter."""
-        if hasattr(self, "_memory"):
-            close(self._memory)
+        def forget(reference: _weakref.ref[Any]) -> None:
+            if _known.get(key) is reference:
+                del _known[key]
+
+        _known[key] = _weakref.ref(self, forget)
 
     # --- on the way ------------------------------------------------------------------------------
 
@@ -306,8 +326,7 @@ class Primitive:
             return made
         finally:
             if is_given:
-                for fd in {memory, out, into}:
-                    os.close(fd)
+                _close_given({memory: identity, out: lock_identity, into: lock_identity})
 
     @property
     def identity(self) -> Identity:
@@ -440,6 +459,17 @@ class Primitive:
             ]
             words[start] = count - served
         return served
+
+
+def _close_given(descriptors: dict[int, Identity]) -> None:
+    """Close what came with a state, but not what has taken its numbers: a state may load twice."""
+    for fd, identity in descriptors.items():
+        try:
+            is_it = identity_of(fd) == identity
+        except OSError:
+            continue
+        if is_it:
+            os.close(fd)
 
 
 def deadline_of(wait: float | None) -> float | None:
