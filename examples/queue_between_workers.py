@@ -9,29 +9,27 @@ Run it:
 
 from concurrent import interpreters
 
-from interpool import InterpreterPoolExecutor
+from interpool import InterpreterPoolExecutor, Queue
 
 
-def produce(queue: interpreters.Queue, count: int) -> int:
-    """Put the first triangular numbers, then None: that was all. Return where this ran."""
+def produce(queue: Queue, count: int) -> int:
+    """Put the first triangular numbers, then shut the queue down. Return where this ran."""
     number = 0
     for step in range(1, count + 1):
         number += step
         queue.put(number)
-    queue.put(None)
+    queue.shutdown()
     return interpreters.get_current().id
 
 
-def consume(queue: interpreters.Queue) -> tuple[int, list[object]]:
-    """Take what comes until None. Return where this ran, and what came."""
-    numbers = []
-    while (number := queue.get()) is not None:
-        numbers.append(number)
+def consume(queue: Queue) -> tuple[int, list[object]]:
+    """Take what comes until the queue is shut down. Return where this ran, and what came."""
+    numbers = list(queue)
     return interpreters.get_current().id, numbers
 
 
 def main() -> None:
-    queue = interpreters.create_queue()  # kept here until both are done: it lives as long as this
+    queue = Queue()
     with InterpreterPoolExecutor(max_workers=2) as pool:  # two: a consumer alone would wait forever
         consumer = pool.submit(consume, queue)
         producer = pool.submit(produce, queue, 6)

@@ -645,7 +645,7 @@ def test_the_path_into_an_argument_is_exact(pool: InterpreterPoolExecutor, path:
         assert (error.stage, error.type_name) == ("argument", "_thread.lock")
         assert f"Cannot send {error.path} to a worker. It is a lock" in str(error)
         assert error.reason == "TypeError: cannot pickle '_thread.lock' object"
-        assert "make the lock inside the task" in error.hint
+        assert "pass an interpool.Lock" in error.hint
         assert isinstance(error.__cause__, TypeError)
 
 

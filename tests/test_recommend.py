@@ -90,7 +90,7 @@ def test_what_cannot_be_sent_runs_in_threads() -> None:
     answer = measure(use, [2000])
     causes = [it.refusal and it.refusal.cause for it in answer.measurements.lanes]
     assert causes == [None, "transfer", "transfer"]
-    assert "make the lock inside the task" in told(answer, "refused")
+    assert "pass an interpool.Lock" in told(answer, "refused")
 
 
 def test_a_function_that_remembers_is_found_out() -> None:

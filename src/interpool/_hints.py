@@ -15,7 +15,10 @@ type Hint = tuple[str, str]
 
 _TOO_MANY_OPEN: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _MAKE_IT_THERE: Final = "Make it inside the task"
-_LOCK: Final = "a lock", "Each worker has memory of its own: make the lock inside the task"
+_LOCK: Final = (
+    "a lock",
+    "Each worker has memory of its own: pass an interpool.Lock, or make the lock inside the task",
+)
 
 # Of the classes that an object is an instance of, the first counts.
 _HINTS: Final[tuple[tuple[Any, Hint], ...]] = (
@@ -23,13 +26,16 @@ _HINTS: Final[tuple[tuple[Any, Hint], ...]] = (
     ((type(threading.Lock()), type(threading.RLock()), threading.Condition), _LOCK),
     (
         (threading.Semaphore, threading.Event, threading.Barrier),
-        ("a means of synchronisation between threads", _MAKE_IT_THERE),
+        (
+            "a means of synchronisation between threads",
+            "Pass interpool's of that name, or make it inside the task",
+        ),
     ),
     (threading.local, ("thread-local data", "Pass the value of this thread")),
     (threading.Thread, ("a thread", "Start it inside the task")),
     (
         (queue.Queue, queue.SimpleQueue),
-        ("a queue of threads", "Use concurrent.interpreters.create_queue()"),
+        ("a queue of threads", "Pass an interpool.Queue"),
     ),
     (types.GeneratorType, ("a generator", "Pass list(...) of it, or make it inside the task")),
     (

@@ -82,7 +82,7 @@ def test_what_is_refused_ends_with_1_and_names_the_culprit() -> None:
     code, out, err = explain("--script", "jobs:guarded")
     assert (code, err) == (1, "")
     assert "global 'LOCK'  _thread.lock  refused: it is a lock: " in out
-    assert "make the lock inside the task" in out
+    assert "pass an interpool.Lock" in out
 
 
 def test_a_tree_as_json() -> None:

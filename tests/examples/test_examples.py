@@ -34,6 +34,13 @@ def test_submit_prints_the_sum(tmp_path: Path) -> None:
     assert run(tmp_path, "submit.py") == ["2 + 3 + 4 = 9"]
 
 
+def test_a_pipeline_of_three_stages(tmp_path: Path) -> None:
+    first, *counts, last = run(tmp_path, "pipeline.py", "--modules", "30")
+    assert first == "30 modules, 30,030 nodes; the most frequent ones:"
+    assert counts == ["     6,000 Name", "     4,800 Load", "     3,600 BinOp"]
+    assert last == "the writer was held back by its full queue"
+
+
 @pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not installed")
 def test_numpy_runs_in_a_process(tmp_path: Path) -> None:
     assert run(tmp_path, "numpy_in_a_worker.py") == [
