@@ -2,8 +2,8 @@
 
 The first makes source text, the second parses it, the third counts what it finds. A queue holds
 four items at the most, so a stage that is faster than the next one waits for it (back-pressure),
-and memory stays what it is however long the stream. Each stage shuts its queue down when it is done,
-which ends the next one.
+and memory stays what it is however long the stream. Each stage shuts its queue down when it is
+done, which ends the next one.
 
 Run it:
 
