@@ -346,21 +346,19 @@ class Primitive:
         """Sleep without the lock; only meanwhile a strike or Ctrl-C may come."""
         shielded = self._unlock()
         try:
-            if type(shielded) is int:
+            if hasattr(shielded, "let_through"):
+                is_rung = shielded.let_through(bell.sleep, deadline)
+            else:
                 task, shielded = shielded, None
                 gate.lift(task)
                 is_rung = bell.sleep(deadline)
-                shielded = gate.shield()
-            elif shielded is None:
-                is_rung = bell.sleep(deadline)
-            else:
-                is_rung = shielded.let_through(bell.sleep, deadline)
+                shielded = None if task is None else gate.shield()
         finally:
             # No strike any more: there is one at the most, and it has come or has to wait again.
             os.read(self._lock.out, self._lock.size)
             self._holder = _thread.get_ident()
             self._shielded = shielded
-        return is_rung
+        return is_rung  # type: ignore[no-any-return]
 
     def _name(self) -> str:
         return f"this {type(self).__name__}"
@@ -453,10 +451,10 @@ def _shield() -> Any:
 
 
 def _lift(shielded: Any) -> None:
-    if type(shielded) is int:
-        gate.lift(shielded)
-    elif shielded is not None:
+    if hasattr(shielded, "let_through"):
         shielded.__exit__()
+    else:
+        gate.lift(shielded)
 
 
 # --- Handles -------------------------------------------------------------------------------------
