@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from interpool._executor import InterpreterPoolExecutor
     from interpool._explain import Explanation, explain
     from interpool._future import Future
+    from interpool._inside.events import Barrier, Event
+    from interpool._inside.locks import BoundedSemaphore, Lock, RLock, Semaphore
     from interpool._inside.queues import Queue
     from interpool._options import Options
     from interpool._recommend import Recommendation, recommend
@@ -32,20 +34,26 @@ if TYPE_CHECKING:
     from interpool._terms import Retry
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
     "BrokenInterpreterPool",
     "Diagnosis",
+    "Event",
     "Explanation",
     "FallbackWarning",
     "Finding",
     "Future",
     "IncompatibleExtensionError",
     "InterpreterPoolExecutor",
+    "Lock",
     "Options",
     "ProcessDied",
     "Queue",
+    "RLock",
     "Recommendation",
     "RemoteError",
     "Retry",
+    "Semaphore",
     "Statistics",
     "TaskInterrupted",
     "TaskTimeout",
@@ -74,11 +82,13 @@ _HOMES = {
         ),
         "_errors",
     ),
+    **dict.fromkeys(("Barrier", "Event"), "_inside.events"),
     "Diagnosis": "_doctor.report",
     "Explanation": "_explain",
     "Finding": "_doctor.report",
     "Future": "_future",
     "InterpreterPoolExecutor": "_executor",
+    **dict.fromkeys(("BoundedSemaphore", "Lock", "RLock", "Semaphore"), "_inside.locks"),
     "Options": "_options",
     "Queue": "_inside.queues",
     "Recommendation": "_recommend",
