@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import none
 
+from interpool._inside import sharing
 from interpool._spares import SPARES
 from support import Gate
 
@@ -41,6 +42,7 @@ def nothing_is_left() -> Iterator[None]:
     for thread in set(threading.enumerate()) - threads:
         thread.join(10)  # pools that nobody holds end by themselves: this is where they may
     SPARES.clear()  # and leave interpreters for the next one
+    sharing._bells.clear()  # and those that waited here left a descriptor for the next who wait
     assert set(threading.enumerate()) - threads == set()
     assert _interpreter_ids() - interpreters == set()
     assert {fd: to for fd, to in _descriptors().items() if fd not in descriptors} == {}
