@@ -140,8 +140,10 @@ def close_gate(task: int) -> None:
 def end_struck(task: int) -> None:
     """Let go of what a task holds that was struck, and is over."""
     release_imports()
+    thread = _thread.get_ident()
+    running.pop(thread, None)
     for end in endings:
-        end(_thread.get_ident(), task)
+        end(thread, task)
 
 
 def shield() -> int | None:
