@@ -632,23 +632,32 @@ def test_a_block_releases_before_the_task_ends(
 @pytest.mark.parametrize("make", [Lock, RLock, Semaphore, BoundedSemaphore])
 @pytest.mark.parametrize("is_exit", [True, False])
 def test_a_strike_where_the_release_begins_does_not_prevent_it(
-    make: Callable[[], Any], is_exit: bool, pool: InterpreterPoolExecutor, arrivals: Gate
+    make: Callable[[], Any],
+    is_exit: bool,
+    pool: InterpreterPoolExecutor,
+    arrivals: Gate,
+    gate: Gate,
 ) -> None:
-    def catch() -> tuple[str, bool]:
+    def catch() -> None:
+        import os
+
         try:
             locking.acquire_and_be_struck_in_release(lock, entry, is_exit)
         except KeyboardInterrupt:
-            return "caught", lock.acquire(blocking=False)
-        return "not struck", False
+            os.write(entry, b".")
+            os.read(fd, 1)
 
-    lock, entry = make(), arrivals.entry
+    lock, entry, fd = make(), arrivals.entry, gate.exit
     future = pool.submit(catch)
     arrivals.wait()
-    future.interrupt()
-    # It holds it once, and so does nobody when it has ended.
-    assert lock.acquire(timeout=PATIENCE)
+    stopping = threading.Thread(target=future.interrupt)
+    stopping.start()
+    arrivals.wait()
+    assert lock.acquire(timeout=PATIENCE)  # while that task goes on, which has caught it
     lock.release()
-    assert not isinstance(lock, BoundedSemaphore | Semaphore) or lock._core.counts() == (1, 1)
+    assert lock._core.counts()[0] == (0 if make is RLock else 1)
+    gate.open()
+    stopping.join(PATIENCE)
 
 
 def test_an_interrupted_task_keeps_what_an_earlier_one_holds(

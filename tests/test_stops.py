@@ -411,7 +411,7 @@ def test_a_strike_lands_when_a_call_in_c_returns() -> None:
     release.release()
     victim.after.set()
     victim.thread.join(PATIENCE)
-    assert victim.raised == [gates.Interrupted]
+    assert victim.raised == [gates.Struck]
 
 
 def test_whoever_closes_the_gate_takes_back_what_has_not_landed() -> None:
