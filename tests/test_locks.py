@@ -27,6 +27,7 @@ from interpool import (
     Semaphore,
     TaskInterrupted,
 )
+from interpool._inside import gate as gates
 from interpool._inside import holding, sharing
 from support import PATIENCE, Gate, add, run_program
 
@@ -658,6 +659,29 @@ def test_a_strike_where_the_release_begins_does_not_prevent_it(
     assert lock._core.counts()[0] == (0 if make is RLock else 1)
     gate.open()
     stopping.join(PATIENCE)
+
+
+@pytest.mark.parametrize("make", [Lock, RLock, Semaphore, BoundedSemaphore])
+def test_a_strike_that_came_while_it_was_acquired_leaves_it_free(
+    make: Callable[[], Any], threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lands as the core's lock is let go of: nobody knows by then that it was acquired."""
+    lock = make()
+    plain = type(lock._core)._note
+
+    def note(self: Any, who: int, task: Any) -> None:
+        plain(self, who, task)
+        gates._condemned.add(7)
+
+    def be_struck() -> None:
+        gates.open_gate(7)
+        with pytest.raises(gates.Interrupted):
+            lock.acquire()
+        assert lock._core.counts()[0] == (0 if make is RLock else 1)
+        gates.close_gate(7)
+
+    monkeypatch.setattr(type(lock._core), "_note", note)
+    threads.submit(be_struck).result(PATIENCE)
 
 
 def test_an_interrupted_task_keeps_what_an_earlier_one_holds(
