@@ -469,7 +469,7 @@ class StrikeAt:
             monitoring.set_events(tool, 0)
             monitoring.free_tool_id(tool)
             gates.armed.pop(TASK, None)
-            gates._running.clear()
+            gates.running.clear()
             gates.forget(TASK)
         return outcome, self.left < 0
 

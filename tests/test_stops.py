@@ -429,7 +429,7 @@ def test_a_strike_lands_when_a_call_in_c_returns() -> None:
     release.release()
     victim.after.set()
     victim.thread.join(PATIENCE)
-    assert victim.raised == [gates.Interrupted]
+    assert victim.raised == [gates.Struck]
 
 
 @pytest.mark.parametrize("timeout", [None, PATIENCE])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from interpool._future import Future
     from interpool._inside.arrays import SharedArray
     from interpool._inside.buffers import SharedBuffer
+    from interpool._inside.events import Barrier, Event
+    from interpool._inside.locks import BoundedSemaphore, Lock, RLock, Semaphore
     from interpool._inside.queues import Queue
     from interpool._inside.shared import shared
     from interpool._options import Options
@@ -36,20 +38,26 @@ if TYPE_CHECKING:
 del TYPE_CHECKING  # no name of this package's
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
     "BrokenInterpreterPool",
     "Diagnosis",
+    "Event",
     "Explanation",
     "FallbackWarning",
     "Finding",
     "Future",
     "IncompatibleExtensionError",
     "InterpreterPoolExecutor",
+    "Lock",
     "Options",
     "ProcessDied",
     "Queue",
+    "RLock",
     "Recommendation",
     "RemoteError",
     "Retry",
+    "Semaphore",
     "SharedArray",
     "SharedBuffer",
     "Statistics",
@@ -81,11 +89,13 @@ _HOMES = {
         ),
         "_errors",
     ),
+    **dict.fromkeys(("Barrier", "Event"), "_inside.events"),
     "Diagnosis": "_doctor.report",
     "Explanation": "_explain",
     "Finding": "_doctor.report",
     "Future": "_future",
     "InterpreterPoolExecutor": "_executor",
+    **dict.fromkeys(("BoundedSemaphore", "Lock", "RLock", "Semaphore"), "_inside.locks"),
     "Options": "_options",
     "Queue": "_inside.queues",
     "Recommendation": "_recommend",

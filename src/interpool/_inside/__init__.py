@@ -21,6 +21,7 @@ PROCESS_MODULES: Final = (*MODULES[:-1], "process")
 # Sent as well, and executed when something of them comes, or is asked for.
 LATER: Final = (
     *("sharing", "queues", "shared"),
+    *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
 )
 

@@ -11,6 +11,8 @@ landed yet. It guarantees:
 * A task is struck once. So whatever catches `Interrupted` outside the task needs no guard.
 * A strike that comes before the task has begun keeps it from beginning.
 * A task that waits for something in Python's own terms is woken by it (`_wake`).
+* What lets go of something that others wait for is done, wherever in it a strike lands
+  (`completed`), and at its end a task that was struck lets go of the rest (`endings`).
 * Where the task holds what others wait for (`shield`), no strike lands: it does as soon as the task
   has let go (`lift`).
 
@@ -50,16 +52,55 @@ class Interrupted(KeyboardInterrupt):
         return KeyboardInterrupt, self.args
 
 
+class Struck(Interrupted):
+    """What CPython raises of a strike, wherever the task is.
+
+    If that is in what lets go of a lock (`completed`), it is let go of here.
+    """
+
+    def __init__(self) -> None:
+        """Made by the interpreter, in the frame that this is raised in."""
+        super().__init__()
+        frame: Any = sys._getframe(1)
+        last = None
+        while frame is not None and str(frame.f_globals.get("__name__")).startswith(_OWN):
+            last = frame if frame.f_code in _completed else last
+            frame = frame.f_back
+        if last is not None:
+            code, found = last.f_code, last.f_locals
+            _completed[code](*map(found.get, code.co_varnames[: code.co_argcount]))
+
+
+_OWN = "_interpool_"
+# Functions by their code: see `completed`.
+_completed: dict[Any, Callable[..., object]] = {}
+
+
+def completed[F: Callable[..., object]](function: F) -> F:
+    """Have a function done even if a strike lands in it.
+
+    It is to let go of what others wait for, and nobody else would. Before its `shield` nothing is
+    done yet, behind its `lift` no strike can land any more: there may be no call and no loop, for
+    CPython looks for a strike at those, and where a function begins.
+    """
+    code: Any = function.__code__
+    _completed[code] = function
+    return function
+
+
 # Of the one task whose gate is open, and which has not been struck: its number, and its thread.
 armed: dict[int, int] = {}
 # The task that a thread runs.
-_running: dict[int, Any] = {}
+running: dict[int, Any] = {}
 # Tasks that are not to begin, or not to go on from where they are shielded: a strike did not find
 # them.
 _condemned: set[int] = set()
 # Of threads that wait for a bell (`sharing.Bell`): the descriptor that wakes them. What is still
 # there when the wait is over is some other wait's to find, for the bells of a task stay open.
 bells: dict[int, int] = {}
+# What is called with the thread and the task when a task ends that was struck: it may hold what
+# others wait for.
+endings: list[Callable[[int, int], None]] = []
 # Where the task was that was struck last.
 struck_at: list[Place] = []
 # PyThreadState_SetAsyncExc, from the first strike on, and what stands for no exception there.
@@ -75,7 +116,7 @@ def open_gate(task: int) -> None:
     """
     global struck_at  # noqa: PLW0603 - the state of this module
     thread = _thread.get_ident()
-    _running[thread] = task
+    running[thread] = task
     armed[task] = thread
     # Armed first, looked afterwards; a strike does it the other way round, so one sees the other.
     if _condemned and task in _condemned and armed.pop(task, None) is not None:
@@ -92,15 +133,24 @@ def close_gate(task: int) -> None:
     """
     if armed.pop(task, None) is None:
         _take_back()
-        release_imports()
-    _running.pop(_thread.get_ident(), None)
+        end_struck(task)
+    running.pop(_thread.get_ident(), None)
     if _condemned:
         _condemned.discard(task)
 
 
 def is_in_task() -> bool:
     """Whether this thread runs a task."""
-    return _thread.get_ident() in _running
+    return _thread.get_ident() in running
+
+
+def end_struck(task: int) -> None:
+    """Let go of what a task holds that was struck, and is over."""
+    release_imports()
+    thread = _thread.get_ident()
+    running.pop(thread, None)
+    for end in endings:
+        end(thread, task)
 
 
 def shield() -> Any:
@@ -111,7 +161,7 @@ def shield() -> Any:
     Raises:
         Interrupted: if one lands in here, before.
     """
-    task = _running.get(_thread.get_ident())
+    task = running.get(_thread.get_ident())
     if task is None or armed.pop(task, None) is None:
         return None  # no task's thread; or one that was struck, once and for all
     return task
@@ -181,7 +231,7 @@ def strike(task: int) -> list[Place] | None:
         # exception set, and looked where the thread waits, if it does, with no bytecode, and so no
         # other thread of this interpreter, in between.
         taken = filter(None, map(armed.pop, (task,), (None,), strict=False))
-        hits = map(set_exception, taken, (Interrupted,), strict=False)
+        hits = map(set_exception, taken, (Struck,), strict=False)
         steps: tuple[Any, ...] = partial(sum, hits), sys._current_frames
         hit, frames = map(call, steps)
         if not hit:
@@ -293,7 +343,7 @@ def _places_of(frame: Any) -> list[Place]:
     """Where a thread is, the innermost frame first, without this package's."""
     places: list[Place] = []
     while frame is not None:
-        if not str(_module_of(frame)).startswith("_interpool_"):
+        if not str(_module_of(frame)).startswith(_OWN):
             code = frame.f_code
             places.append((code.co_filename, frame.f_lineno or 0, code.co_qualname))
         frame = frame.f_back

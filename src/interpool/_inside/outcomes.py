@@ -356,7 +356,7 @@ def call(
         gate.close_gate(task)
     except gate.Interrupted:  # once at the most, and never behind the line before
         del failure
-        gate.release_imports()
+        gate.end_struck(task)
         return channels.STRUCK, gate.struck_at
     if failure is not None:
         try:
@@ -398,7 +398,7 @@ def call_each(
         is_struck = task not in gate.armed
         gate.close_gate(task)
     except gate.Interrupted:
-        gate.release_imports()
+        gate.end_struck(task)
         is_struck = True
     if is_struck:
         return channels.STRUCK, gate.struck_at

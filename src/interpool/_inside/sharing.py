@@ -379,7 +379,7 @@ class Primitive:
                 task, shielded = shielded, None
                 gate.lift(task)
                 is_rung = bell.sleep(deadline)
-                shielded = gate.shield()
+                shielded = None if task is None else gate.shield()
         finally:
             # No strike any more: there is one at the most, and it has come or has to wait again.
             os.read(self._lock.out, self._lock.size)
@@ -484,14 +484,17 @@ def _shield() -> Any:
     task = gate.shield()
     if task is not None:
         return task
-    global _deferred  # noqa: PLW0603 - known here when it is there
-    interrupts = sys.modules.get("interpool._interrupts")
-    if interrupts is None or _thread.get_ident() != interrupts._MAIN:
+    if _thread.get_ident() != _MAIN:
         return None
-    _deferred = interrupts.Deferred
+    global _deferred  # noqa: PLW0603 - imported where it is needed: in the main interpreter
+    if _deferred is object:
+        from interpool._interrupts import Deferred
+
+        _deferred = Deferred
     return _deferred().__enter__()
 
 
+_MAIN = _thread._get_main_thread_ident()  # type: ignore[attr-defined]  # typeshed
 _deferred: Any = object  # of which nothing that is shielded is, until it is known
 
 

@@ -163,6 +163,7 @@ class ThreadHost(Host):
                 failure = BaseException.with_traceback(error, _behind_own(error))
             gate.close_gate(key)
         except gate.Interrupted:
+            gate.end_struck(key)
             return channels.STRUCK, [*gate.struck_at]
         if failure is not None:
             try:
