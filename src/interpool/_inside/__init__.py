@@ -19,7 +19,7 @@ MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loo
 # The same for a worker process, whose loop is another one: imported here when there is a process.
 PROCESS_MODULES: Final = (*MODULES[:-1], "process")
 # Sent as well, and executed when something of them comes, or is asked for.
-LATER: Final = ("sharing", "queues", "shared")
+LATER: Final = ("sharing", "queues", "shared", "wire", "relay")
 
 for _name in MODULES:
     importlib.import_module(f"{__name__}.{_name}")

@@ -43,6 +43,9 @@ _READ = 1 << 16
 _LENGTH = 4
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
+# In a worker process: where it asks main for connections (`relay`).
+switchboard: socket.socket | None = None
+
 type Part = bytes | str
 
 
@@ -212,6 +215,8 @@ class Process:
             return
         if gate.armed.pop(task, None) is None:
             gate.condemn(task)
+            if (relay := sys.modules.get("_interpool_relay")) is not None:
+                relay.cancel()  # what it waits for, if that is why it was not found
             return
         gate.note_place(frame)
         del gate.struck_at[-1:]  # the program that started this loop
@@ -234,6 +239,8 @@ class Process:
             self.current = None
             gate.forget(task)
             del asked, large
+            if (relay := sys.modules.get("_interpool_relay")) is not None:
+                relay.send_drops()
             surroundings.flush()
             try:
                 self.send(task, kind, payload)
@@ -262,14 +269,18 @@ def _end_with(main: int) -> None:
         sys.exit()
 
 
-def run(fd: int, results: int) -> None:
+def run(fd: int, results: int, relay: int) -> None:
     """Be a worker process, from its first message, which says how, to its last.
 
     Args:
         fd: of the socket.
         results: of the pipe.
+        relay: of the switchboard.
     """
+    global switchboard  # noqa: PLW0603 - there is one a process
     sock = socket.socket(fileno=fd)
+    switchboard = socket.socket(fileno=relay)
+    switchboard.set_inheritable(False)
     os.set_inheritable(fd, False)  # noqa: FBT003 - it is the worker's, not of what tasks start
     os.set_inheritable(results, False)  # noqa: FBT003 - the same
     receiver = Receiver(sock)

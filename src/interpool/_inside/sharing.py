@@ -482,8 +482,10 @@ def _is_of_main_thread(shielded: Any) -> bool:
 
 def make(core: type[Primitive], *args: Any) -> Any:
     """Make something new to share: here, or in the main process if this is a worker of it."""
-    relay = sys.modules.get("_interpool_relay")
-    return core(*args) if relay is None else relay.make(core, *args)
+    process = sys.modules.get("_interpool_process")
+    if process is None or process.switchboard is None:
+        return core(*args)
+    return values.module_inside("relay").make(core, *args)
 
 
 def of_state(core: type[Primitive], state: State, name: str) -> Any:

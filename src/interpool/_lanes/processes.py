@@ -41,12 +41,13 @@ from interpool._worker import Settings, modules_inside
 if TYPE_CHECKING:
     from interpool._engine import Engine
     from interpool._inside.surroundings import Said
+    from interpool._lanes.relay import Relay
 
 # Runs in a new process; what follows is in its arguments.
 _BOOT: Final = """\
 import marshal, os, sys
 sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
-sock, results, size = map(int, sys.argv[1:])
+sock, results, relay, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
     data += os.read(sock, size - len(data)) or sys.exit()
@@ -58,8 +59,8 @@ for name, file, code in marshal.loads(modules):
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
 sys.modules["_interpool_values"].later = later
-run, arguments = module.run, (sock, results)
-del marshal, os, sys, sock, results, size, data, modules, later, name, file, code, module
+run, arguments = module.run, (sock, results, relay)
+del marshal, os, sys, sock, results, relay, size, data, modules, later, name, file, code, module
 run(*arguments)
 """
 # Seconds that a process has to end by itself, when its socket is closed, before it is killed.
@@ -137,6 +138,8 @@ class ProcessHost(Host):
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._receiver: process.Receiver | None = None
+        self._switchboard: socket.socket | None = None  # until somebody calls
+        self._relay: Relay | None = None  # from then on
         self._results = -1
         self._ended = -1  # of a process: what becomes readable when it has ended
         self._unread = bytearray()
@@ -313,14 +316,30 @@ class ProcessHost(Host):
         The end of the pipe, or of the socket, does not tell: a child of the process may have it
         open.
         """
-        if self._ended == -1 and until is None:
-            return True
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         if self._ended != -1:
             poll.register(self._ended, select.POLLIN)
+        called = -1 if self._switchboard is None else self._switchboard.fileno()
+        if called != -1:
+            poll.register(called, select.POLLIN)
         left = None if until is None else max(until - time.monotonic(), 0) * 1000
-        return fd in [ready for ready, _ in poll.poll(left)]
+        ready = {found for found, _ in poll.poll(left)}
+        if called in ready:
+            self._answer()
+            return fd in ready or self._wait_for(fd, until)
+        return fd in ready
+
+    def _answer(self) -> None:
+        """Have the process served that wants to use what interpreters share, or has ended."""
+        sock, self._switchboard = self._switchboard, None
+        if sock is not None and sock.recv(1, socket.MSG_PEEK):
+            from interpool._lanes.relay import Relay  # most programs share nothing
+
+            self._relay = Relay(sock, self._name)
+            self._relay.start()
+        elif sock is not None:
+            sock.close()
 
     def _shared(self, kind: int) -> Any:
         parts = None if self._receiver is None else self._receiver.receive()
@@ -340,23 +359,27 @@ class ProcessHost(Host):
         names = _inside.PROCESS_MODULES, _inside.LATER
         modules = marshal.dumps(tuple(map(modules_inside, names)))
         ours, theirs = socket.socketpair()
+        self._switchboard, calls = socket.socketpair()
         self._results, results = os.pipe()
+        inherited = theirs.fileno(), results, calls.fileno()
         try:
             arguments = [sys.executable, *_flags(), "-c", _BOOT]
-            arguments += [str(theirs.fileno()), str(results), str(len(modules))]
+            arguments += map(str, (*inherited, len(modules)))
             started = subprocess.Popen(  # noqa: S603 - this Python, and our own program
                 arguments,
-                pass_fds=(theirs.fileno(), results),
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 # Ctrl-C is the main process's to understand: see `strike`.
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
+            self._switchboard.close()
             os.close(self._results)
             raise
         finally:
             theirs.close()
+            calls.close()
             os.close(results)
         with self._state:
             self._process = started
@@ -399,6 +422,8 @@ class ProcessHost(Host):
         with self._state:
             status = ended.wait()
             self._process = None
+        if self._relay is not None:
+            self._relay.end()  # before anybody hears that its task is lost
         self.disown()
         self._receiver = None
         return ended.pid, status
@@ -414,6 +439,12 @@ class ProcessHost(Host):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        if self._switchboard is not None:
+            self._switchboard.close()
+            self._switchboard = None
+        if self._relay is not None:
+            self._relay.disown()
+            self._relay = None
 
 
 class _NoMeans(Exception):  # noqa: N818 - it is no error, but what `__cause__` says
