@@ -43,8 +43,8 @@ _READ = 1 << 16
 _LENGTH = 4
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
-# In a worker process: where it asks main for connections (`relay`).
-switchboard: socket.socket | None = None
+# In a worker process: the descriptor of the socket by which it asks for connections (`relay`).
+switchboard: int | None = None
 
 type Part = bytes | str
 
@@ -279,10 +279,10 @@ def run(fd: int, results: int, relay: int) -> None:
     """
     global switchboard  # noqa: PLW0603 - there is one a process
     sock = socket.socket(fileno=fd)
-    switchboard = socket.socket(fileno=relay)
-    switchboard.set_inheritable(False)
+    switchboard = relay
     os.set_inheritable(fd, False)  # noqa: FBT003 - it is the worker's, not of what tasks start
     os.set_inheritable(results, False)  # noqa: FBT003 - the same
+    os.set_inheritable(relay, False)  # noqa: FBT003 - the same
     receiver = Receiver(sock)
     if (first := receiver.receive()) is None:
         return

@@ -160,7 +160,7 @@ class _Line:
         ours, theirs = socket.socketpair()
         self._wire = wire.Wire(ours)
         with theirs:
-            socket.send_fds(_switchboard(), [b"."], [theirs.fileno()])
+            _call_main(theirs.fileno())
         self._wire.send(number)
         self._poll = select.poll()
         self._poll.register(ours, select.POLLIN)
@@ -281,17 +281,27 @@ def acknowledge(line: wire.Wire) -> None:
     line.send_packed(_ACKNOWLEDGE, -1)
 
 
-def _switchboard() -> socket.socket:
+def _call_main(fd: int) -> None:
+    """Send main its end of a connection."""
+    sock = socket.socket(fileno=_switchboard())
+    try:
+        socket.send_fds(sock, [b"."], [fd])
+    finally:
+        sock.detach()  # it is there as long as the process is
+
+
+def _switchboard(name: str = "object") -> int:
     process = sys.modules.get("_interpool_process")
-    found: socket.socket | None = getattr(process, "switchboard", None)
+    found: int | None = getattr(process, "switchboard", None)
     if found is None:
         message = (
-            "it belongs to another process, which this one knows nothing of: what is shared goes "
-            "to the worker processes of a pool, and to no others"
+            f"the {name} belongs to another process, which this one knows nothing of: what is "
+            "shared goes to the worker processes of a pool, and neither to others nor to "
+            "interpreters in them"
         )
         raise RuntimeError(message)
     if _is_forked:
-        message = "it belongs to the process that this one was forked from"
+        message = f"the {name} belongs to the process that this one was forked from"
         raise RuntimeError(message)
     return found
 
@@ -484,6 +494,7 @@ def of_state(core: type[sharing.Primitive], state: sharing.State, name: str) -> 
         RuntimeError: if it is of a process that this one knows nothing of.
         OSError: if there are no more descriptors.
     """
+    _switchboard(name)
     place = _place_of(core)
     *_, identity, _, is_given = state
     found = _find((*place, identity))
