@@ -12,7 +12,8 @@ thread of the main process does (`interpool._lanes.relay`). It guarantees:
   lands nowhere then, has what is asked for cancelled. When main has said that it is, the shield is
   lifted, and the task interrupted.
 * **What a process has, main has.** For as long as a `Remote` lives, main holds what it stands for.
-  Its finalizer, which can run anywhere, only takes a note, which goes with the next thing asked.
+  That it has gone, which may be noticed anywhere, is noted, and the note goes with the next thing
+  asked, or at the end of the task.
 
 A connection is a socket of one thread, made when that first asks for anything; its other end goes
 to main by the switchboard, a socket that each worker process is born with. On it, the process asks
@@ -24,6 +25,7 @@ In an interpreter of a worker process, nothing can be asked.
 """
 
 import _thread
+import _weakref
 import errno
 import itertools
 import os
@@ -31,7 +33,6 @@ import select
 import signal
 import socket
 import sys
-import weakref
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ sys.modules["_interpool_relay"] = sys.modules["interpool._inside.relay"]
 __name__ = "_interpool_relay"
 
 _ACKNOWLEDGE: Final = wire.pack((wire.ACKNOWLEDGE,))[0]
+_RAISED: Final = -1  # no answer: what a signal's handler raised, and had it cancelled by
 _CANCEL: Final = wire.pack((wire.CANCEL,))[0]
 
 
@@ -77,8 +79,10 @@ _local = _thread._local()
 _is_forked = False
 # Keys of what this process has let go of, and main does not know yet.
 _dropped: list[wire.Key] = []
+# Of each `Remote`, a reference that notes when it has gone.
+_references: dict[int, tuple[_weakref.ref[Remote], wire.Key]] = {}
 # What stands for something shared, by its key.
-_known: dict[wire.Key, weakref.ref[Remote]] = {}
+_known: dict[wire.Key, _weakref.ref[Remote]] = {}
 
 
 def _count_fork() -> None:
@@ -86,6 +90,7 @@ def _count_fork() -> None:
     _is_forked = True
     _local = _thread._local()  # with the last ones, its copies of the connections are closed
     _known.clear()
+    _references.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -137,10 +142,13 @@ class _Alarm:
 
     def silence(self) -> None:
         """Take what came: it goes to who is usually woken, asyncio for one."""
-        signals = os.read(self.out, 512)
-        others = [fd for fd in self._previous if fd not in {-1, self._into}]
-        if others:
-            os.write(others[-1], signals)
+        try:
+            signals = os.read(self.out, 512)
+            others = [fd for fd in self._previous if fd not in {-1, self._into}]
+            if others:
+                os.write(others[-1], signals)
+        except BlockingIOError:  # a handler that waited itself has taken it, or nobody reads there
+            pass
 
 
 _alarm: _Alarm | None = None
@@ -199,10 +207,6 @@ class _Line:
             fd: as packed.
             may_cancel: whether `cancel` is heard.
             is_undoable: whether main waits for an acknowledgement.
-
-        Raises:
-            BaseException: what a signal's handler raises: it is undone then. The connection can be
-                used no more.
         """
         self._may_cancel = may_cancel
         self._is_struck = self._is_asked = self._has_cancelled = False
@@ -232,9 +236,7 @@ class _Line:
                 answer = cancelled
         elif kind == wire.DONE and is_undoable:
             acknowledge(self._wire)
-        if errors:
-            raise errors[0]
-        return answer
+        return ((_RAISED,), [errors[0]]) if errors else answer
 
     def _answer(self, errors: list[BaseException]) -> wire.Message:
         """Wait for an answer. What comes in between is kept, and has the thing cancelled."""
@@ -249,7 +251,7 @@ class _Line:
                 self._cancel()
             else:
                 if not self._wire.fill():
-                    raise OSError(errno.ECONNRESET, "the main process has hung up")
+                    raise _hung_up()
 
     def _wait(self) -> None:
         """Wait until there is something to receive."""
@@ -274,6 +276,11 @@ class _Line:
         while _dropped:
             keys.append(_dropped.pop())
         self._wire.send(wire.DROP, keys)
+
+
+def _hung_up() -> OSError:
+    text = "the main process has hung up: it has no descriptors, threads or memory left, or ends"
+    return OSError(errno.ECONNRESET, text)
 
 
 def acknowledge(line: wire.Wire) -> None:
@@ -367,10 +374,14 @@ def _done_by(
             raise
         finally:
             thread.busy.remove(line)
+    except BrokenPipeError:
+        raise _hung_up() from None
     finally:
         if fd != -1:
             os.close(fd)
     thread.free.append(line)
+    if kind == _RAISED:
+        raise found[0]
     if kind == wire.FAILED:
         raise _error_of(*rest)
     return found if kind == wire.DONE else None
@@ -396,6 +407,14 @@ def send_drops() -> None:
             thread.free.clear()
 
 
+def _note_gone(reference: _weakref.ref[Remote]) -> None:
+    """Have main let go of what a `Remote` stood for, some time."""
+    _, key = _references.pop(id(reference))
+    _dropped.append(key)
+    if _known.get(key) is reference:  # not another one's that has come since
+        _known.pop(key, None)
+
+
 # --- What stands for what is shared --------------------------------------------------------------
 
 
@@ -411,11 +430,10 @@ class Remote:
         """Args: the key, and main's state of it, which is good as long as this lives."""
         self._key = key
         self._state = state
-        _known[key] = weakref.ref(self)
-
-    def __del__(self, note: Callable[[wire.Key], None] = _dropped.append) -> None:
-        """Have main let go of it, some time."""
-        note(self._key)
+        # No finalizer: while that runs, what is found in `_known` could still be this one.
+        reference = _weakref.ref(self, _note_gone)
+        _known[key] = reference
+        _references[id(reference)] = reference, key
 
     def state(self, *, is_kept: bool) -> sharing.State:
         """What another interpreter or process needs to have the same: main's state.

@@ -1,19 +1,19 @@
 """What interpreters share, done for a worker process: main's end of `interpool._inside.relay`.
 
 For each connection of the process a thread takes what is asked for, does it, and answers. One more
-waits at the switchboard for new connections, from the first one on. It guarantees, beside what is
-said there:
+waits at the switchboard for new connections; it starts with the first one, which the process's host
+sees. It guarantees, beside what is said there:
 
 * **Nothing of a process stays when it has ended.** `end` cancels what its threads wait for, undoes
-  what was not acknowledged, releases what it holds (`release_all`), and returns when the threads
-  have ended: before anybody hears that the process has.
-* **A process that goes on holds what it has said that it has**, and nothing else. What it lets go
-  of it no longer holds locked either, for nobody there could ever release it.
-* **No thread waits for a process while it holds what others wait for.** What is asked for is done
-  when its answer is sent.
+  what was not acknowledged, releases what they hold (`release_all`), and returns when they have
+  ended: before anybody hears that the process has.
+* **A process holds what it has said that it has, and nothing else.** What it lets go of it does not
+  keep locked either, for nobody there could release it any more.
+* **No wait here outlasts who it is for.** A thread that waits for a bell looks at its connection,
+  too (`sharing.alarms`), on which nothing comes meanwhile but a cancellation, or the end.
 
-Threads of a process that holds up nobody: whatever they wait for ends when the connection does, for
-their bells are rung by that, too (`sharing.alarms`).
+"Main" is whoever has the pool: a worker interpreter may, or another worker process, which asks its
+own main in turn.
 """
 
 import _thread
