@@ -23,6 +23,7 @@ LATER: Final = (
     *("sharing", "queues", "shared"),
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
+    *("wire", "relay"),
 )
 
 for _name in MODULES:

@@ -11,7 +11,7 @@ import sys
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Any, ClassVar, Self
 
     from interpool._inside import gate, locks, sharing, values
 else:
@@ -27,8 +27,8 @@ __name__ = "_interpool_events"
 # The number of an event.
 IS_SET = 0
 
-# Numbers of a barrier: how many parties it takes, how many are in it, and its state.
-PARTIES, COUNT, STATE = range(3)
+# Numbers of a barrier: how many parties it takes, how many are in it, its state; who acts.
+PARTIES, COUNT, STATE, ACTOR = range(4)
 FILLING, ACTING, DRAINING, RESETTING, BROKEN = range(5)
 # Lines. Those of events are in the first.
 WAITERS, ENTRY = range(2)
@@ -39,6 +39,8 @@ ACT, FAILED = -1, -2
 
 class Flag(sharing.Primitive):
     """An event."""
+
+    REMOTE = frozenset({"is_set", "set", "clear", "wait"})  # what worker processes may call
 
     def _name(self) -> str:
         return "this Event"
@@ -75,6 +77,12 @@ class Flag(sharing.Primitive):
 class Round(sharing.Primitive):
     """A barrier, but for its action."""
 
+    # What worker processes may call, and what undoes it (`relay`).
+    REMOTE = frozenset({"arrive", "finish", "reset", "abort", "counts", "release_all"})
+    UNDO: ClassVar[dict[str, Callable[..., object]]] = {
+        "arrive": lambda core, _, place: place == ACT and core.finish(False)  # noqa: FBT003
+    }
+
     def __init__(self, parties: int) -> None:
         """Make one for so many.
 
@@ -89,19 +97,20 @@ class Round(sharing.Primitive):
 
     # --- what others call ------------------------------------------------------------------------
 
-    def arrive(self, wait: float | None, acts: bool) -> int:
+    def arrive(self, wait: float | None, acts: bool, who: int) -> int:
         """Wait for the other parties; return the place in which this one came, or `FAILED`.
 
         Args:
             wait: seconds to wait at the most; None: as long as it takes.
             acts: whether there is something to do when all are there. To the last one `ACT` is
                 returned then, and it calls `finish` afterwards, whatever becomes of it.
+            who: the number of the thread that this is.
         """
         deadline = sharing.deadline_of(wait)
         place = FAILED
         try:
             with self:
-                place = self._arrive(deadline, acts)
+                place = self._arrive(deadline, acts, who)
         except BaseException:
             if place == ACT:
                 self.finish(is_done=False)
@@ -118,6 +127,11 @@ class Round(sharing.Primitive):
                 else:
                     self._break()
             return self._leave()
+
+    def release_all(self, who: int) -> None:
+        """A thread of a worker process has ended: if it was to act, it will not do so any more."""
+        if self.words[STATE] == ACTING and self.words[ACTOR] == who:
+            self.finish(is_done=False)
 
     def reset(self) -> None:
         """Let those who wait fail, and begin anew."""
@@ -142,7 +156,7 @@ class Round(sharing.Primitive):
 
     # --- the lock is held ------------------------------------------------------------------------
 
-    def _arrive(self, deadline: float | None, acts: bool) -> int:
+    def _arrive(self, deadline: float | None, acts: bool, who: int) -> int:
         words = self.words
         while words[STATE] in {ACTING, DRAINING, RESETTING}:
             try:
@@ -161,7 +175,7 @@ class Round(sharing.Primitive):
                 is_over = self._leave()
             return place if is_over else FAILED
         if acts:
-            words[STATE] = ACTING
+            words[STATE], words[ACTOR] = ACTING, who
             return ACT
         self._open()
         self._leave()
@@ -308,7 +322,7 @@ class Barrier(locks.Handle):
             BaseException: what the action raises; that breaks the barrier.
         """
         wait = self._timeout if timeout is None else locks.seconds(timeout)
-        place = self._core.arrive(wait, self._action is not None)
+        place = self._core.arrive(wait, self._action is not None, sharing.who())
         if place == ACT:
             # No call before the `try`: no strike may land in between.
             is_done = False

@@ -22,7 +22,8 @@ import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
+    from typing import ClassVar
 
     from interpool._inside import gate, sharing, values
 else:
@@ -67,6 +68,12 @@ _many = _FEW
 class Held(sharing.Primitive):
     """What can be held, and is given back by who goes away."""
 
+    # What worker processes may call, and what undoes it (`relay`).
+    REMOTE = frozenset({"acquire", "release", "give_back", "counts", "release_all"})
+    UNDO: ClassVar[dict[str, Callable[..., object]]] = {
+        "acquire": lambda core, args, has_it: has_it and core.release(1, *args[1:])
+    }
+
     def acquire(self, wait: float | None, who: int, task: Hashable) -> bool:
         """Take it, waiting for it if need be; return whether it was to be had in time.
 
@@ -101,6 +108,10 @@ class Held(sharing.Primitive):
     def give_back(self, who: int | None, task: Hashable) -> None:
         """Give back what is held from this interpreter: see the function of that name."""
         raise NotImplementedError
+
+    def release_all(self, who: int) -> None:
+        """A thread of a worker process has ended: give back what it holds."""
+        self.give_back(who, None)
 
     def _wait(self, deadline: float | None) -> bool:
         has_it, error = self.wait_in(WAITERS, deadline)
@@ -155,7 +166,16 @@ def _is_worker() -> bool:
 # Which of them it is here. A worker process ends, though it is no interpreter beside others.
 outside = OUTSIDE if values.later or _is_worker() else LASTING
 
-gate.endings.append(give_back)
+
+def _end_struck(thread: int, task: Hashable) -> None:
+    """A task has ended that was struck."""
+    give_back(thread, task)
+    relay = sys.modules.get("_interpool_relay")
+    if relay is not None:
+        relay.give_back(task)
+
+
+gate.endings.append(_end_struck)
 if _is_worker():
     # Not at the end of its loop: threads that tasks have started go on, and what they hold is
     # theirs until they end. The interpreter waits for them before it comes to this.

@@ -288,8 +288,8 @@ for _class in Lock, RLock, Semaphore, BoundedSemaphore:
 
 def _me() -> tuple[int, Hashable]:
     """The number of this thread, and the task that it runs."""
-    who = _thread.get_ident()
-    return who, gate.running.get(who, holding.outside)
+    thread = _thread.get_ident()
+    return sharing.who(), gate.running.get(thread, holding.outside)
 
 
 def seconds(timeout: float | None) -> float | None:

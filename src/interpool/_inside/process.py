@@ -48,6 +48,9 @@ _READ = 1 << 16
 _LENGTH = 4
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
+# In a worker process: the descriptor of the socket by which it asks for connections (`relay`).
+switchboard: int | None = None
+
 type Part = bytes | str
 type Board = memoryview[int]
 
@@ -258,10 +261,12 @@ class Process:
             return
         if gate.armed.pop(task, None) is None:
             gate.condemn(task)
+            if (relay := sys.modules.get("_interpool_relay")) is not None:
+                relay.cancel()  # what it waits for, if that is why it was not found
             return
         gate.note_place(frame)
         del gate.struck_at[-1:]  # the program that started this loop
-        raise gate.Interrupted
+        raise gate.Struck
 
     def note_begin(self, task: int) -> None:
         """Note that a task begins, and tell main if it wants to know."""
@@ -287,6 +292,8 @@ class Process:
             self.current = None
             gate.forget(task)
             del asked, large
+            if (relay := sys.modules.get("_interpool_relay")) is not None:
+                relay.send_drops()
             surroundings.flush()
             try:
                 self.send(task, kind, payload)
@@ -323,14 +330,17 @@ def _end_with(main: int) -> None:
         sys.exit()
 
 
-def run(fd: int, results: int, memory: int) -> None:
+def run(fd: int, results: int, memory: int, relay: int) -> None:
     """Be a worker process, from its first message, which says how, to its last.
 
     Args:
         fd: of the socket.
         results: of the pipe.
         memory: of the board.
+        relay: of the switchboard.
     """
+    global switchboard  # noqa: PLW0603 - there is one a process
+    switchboard = relay
     board = board_of(memory)
     os.close(memory)
     with socket.socket(fileno=fd) as sock:  # closed, lest it be warned of when warnings are shown
@@ -341,6 +351,8 @@ def _run(sock: socket.socket, results: int, board: Board) -> None:
     fd = sock.fileno()
     os.set_inheritable(fd, False)  # noqa: FBT003 - it is the worker's, not of what tasks start
     os.set_inheritable(results, False)  # noqa: FBT003 - the same
+    if switchboard is not None:
+        os.set_inheritable(switchboard, False)  # noqa: FBT003 - the same
     receiver = Receiver(sock)
     if (first := receiver.receive()) is None:
         return

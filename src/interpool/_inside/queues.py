@@ -20,8 +20,8 @@ import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any, Self
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, ClassVar, Self
 
     from interpool._inside import sharing, values
 else:
@@ -48,6 +48,12 @@ _LENGTH = 8
 
 class Core(sharing.Primitive):
     """A queue of bytes, without regard of what they mean."""
+
+    # What worker processes may call, and what undoes it (`relay`).
+    REMOTE = frozenset({"put", "get", "unget", "counts", "shut"})
+    UNDO: ClassVar[dict[str, Callable[..., object]]] = {
+        "get": lambda core, _, found: found and core.unget(found)
+    }
 
     def __init__(self, maxsize: int) -> None:
         """Make one of so many items at the most; 0: of any number.

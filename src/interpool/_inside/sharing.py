@@ -515,8 +515,19 @@ def _is_of_main_thread(shielded: Any) -> bool:
 
 def make(core: type[Primitive], *args: Any) -> Any:
     """Make something new to share: here, or in the main process if this is a worker of it."""
-    relay = sys.modules.get("_interpool_relay")
-    return core(*args) if relay is None else relay.make(core, *args)
+    process = sys.modules.get("_interpool_process")
+    if process is None or process.switchboard is None:
+        return core(*args)
+    return values.module_inside("relay").make(core, *args)
+
+
+def who() -> int:
+    """The number of this thread: no other one has it, in whatever interpreter or process."""
+    process = sys.modules.get("_interpool_process")
+    if process is None or process.switchboard is None:
+        return _thread.get_ident()
+    found: int = values.module_inside("relay").who()
+    return found
 
 
 def of_state(core: type[Primitive], state: State, name: str) -> Any:

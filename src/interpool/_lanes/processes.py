@@ -45,12 +45,13 @@ if TYPE_CHECKING:
 
     from interpool._engine import Engine
     from interpool._inside.surroundings import Said
+    from interpool._lanes.relay import Relay
 
 # Runs in a new process; what follows is in its arguments.
 _BOOT: Final = """\
 import marshal, os, sys
 sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
-sock, results, board, size = map(int, sys.argv[1:])
+sock, results, board, relay, size = map(int, sys.argv[1:])
 data = b""
 while len(data) < size:
     data += os.read(sock, size - len(data)) or sys.exit()
@@ -62,8 +63,9 @@ for name, file, code in marshal.loads(modules):
     sys.modules[name] = module
     exec(marshal.loads(code), module.__dict__)
 sys.modules["_interpool_values"].later = later
-run, arguments = module.run, (sock, results, board)
-del marshal, os, sys, sock, results, board, size, data, modules, later, name, file, code, module
+run, arguments = module.run, (sock, results, board, relay)
+del marshal, os, sys, sock, results, board, relay, size, data, modules, later, name, file, code
+del module
 run(*arguments)
 """
 # Seconds that a process has to end when its socket is closed, before it is killed; unless it waits
@@ -144,6 +146,8 @@ class ProcessHost(Host):
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._receiver: process.Receiver | None = None
+        self._switchboard: socket.socket | None = None  # until somebody calls
+        self._relay: Relay | None = None  # from then on
         self._results = -1
         self._ended = -1  # of a process: what becomes readable when it has ended
         self._unread = bytearray()
@@ -390,14 +394,30 @@ class ProcessHost(Host):
         The end of the pipe, or of the socket, does not tell: a child of the process may have it
         open.
         """
-        if self._ended == -1 and until is None:
-            return True
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         if self._ended != -1:
             poll.register(self._ended, select.POLLIN)
+        called = -1 if self._switchboard is None else self._switchboard.fileno()
+        if called != -1:
+            poll.register(called, select.POLLIN)
         left = None if until is None else max(until - time.monotonic(), 0) * 1000
-        return fd in [ready for ready, _ in poll.poll(left)]
+        ready = {found for found, _ in poll.poll(left)}
+        if called in ready:
+            self._answer()
+            return fd in ready or self._wait_for(fd, until)
+        return fd in ready
+
+    def _answer(self) -> None:
+        """Have the process served that wants to use what interpreters share, or has ended."""
+        sock, self._switchboard = self._switchboard, None
+        if sock is not None and sock.recv(1, socket.MSG_PEEK):
+            from interpool._lanes.relay import Relay  # most programs share nothing
+
+            self._relay = Relay(sock, self._name)
+            self._relay.start()
+        elif sock is not None:
+            sock.close()
 
     def _shared(self, kind: int, is_apart: bool) -> Any:
         """Receive the payload of a frame of that kind, which says whether it comes as it is."""
@@ -420,12 +440,13 @@ class ProcessHost(Host):
         names = _inside.PROCESS_MODULES, _inside.LATER
         modules = marshal.dumps(tuple(map(modules_inside, names)))
         ours, theirs = socket.socketpair()
+        self._switchboard, calls = socket.socketpair()
         self._results, results = os.pipe()
         memory = -1
         try:
             memory = process.new_board()
             self._board = process.board_of(memory)
-            inherited = theirs.fileno(), results, memory
+            inherited = theirs.fileno(), results, memory, calls.fileno()
             arguments = [sys.executable, *_flags(), "-c", _BOOT]
             arguments += map(str, (*inherited, len(modules)))
             started = subprocess.Popen(  # noqa: S603 - this Python, and our own program
@@ -437,10 +458,12 @@ class ProcessHost(Host):
             )
         except BaseException:
             ours.close()
+            self._switchboard.close()
             os.close(self._results)
             raise
         finally:
             theirs.close()
+            calls.close()
             os.close(results)
             if memory != -1:
                 os.close(memory)
@@ -491,6 +514,8 @@ class ProcessHost(Host):
         with self._state:
             status = ended.wait()
             self._process = None
+        if self._relay is not None:
+            self._relay.end()  # before anybody hears that its task is lost
         with self._engine.lock:
             self._is_ready = False
             if self._board is not None:
@@ -511,6 +536,12 @@ class ProcessHost(Host):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        if self._switchboard is not None:
+            self._switchboard.close()
+            self._switchboard = None
+        if self._relay is not None:
+            self._relay.disown()
+            self._relay = None
 
 
 class _NoMeans(Exception):  # noqa: N818 - it is no error, but what `__cause__` says
