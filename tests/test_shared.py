@@ -2,6 +2,7 @@
 
 import array
 import gc
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,16 @@ def test_a_pool_without_any_costs_no_memory() -> None:
     with InterpreterPoolExecutor(1) as pool:
         assert pool.submit(identity, 1).result(PATIENCE) == 1
         assert mapped() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
+def test_processes_find_it_too() -> None:
+    def look() -> tuple[int, bool, int]:
+        view = interpool.shared["view"]
+        return view.nbytes, view.readonly, interpool.shared["table"]["a"]
+
+    objects = {"view": memoryview(bytes(1 << 20)), "table": {"a": 1}}
+    with InterpreterPoolExecutor(1, shared=objects) as pool:
+        lane = pool.options(lane="process")
+        assert lane.submit(look).result(PATIENCE) == (1 << 20, True, 1)
+        assert lane.submit(lambda: sorted(interpool.shared)).result(PATIENCE) == ["table", "view"]
