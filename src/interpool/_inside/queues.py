@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, ClassVar, Self
 
-    from interpool._inside import sharing, values
+    from interpool._inside import channels, sharing, values
 else:
+    import _interpool_channels as channels
     import _interpool_values as values
 
     sharing = values.module_inside("sharing")
@@ -103,6 +104,10 @@ class Core(sharing.Primitive):
         """Take so many items at the most, at least one; none if time is up; None if it is shut."""
         deadline = sharing.deadline_of(wait)
         found: list[bytes] | None = []
+        if wait != 0 and not self.words[COUNT]:
+            # Who is about to put may be waiting for this core: a question and its answer then take
+            # a third less, for nobody has to be woken.
+            channels.give_way()
         try:
             with self:
                 found = self._get(most, wait, deadline)
