@@ -24,6 +24,7 @@ import _options
 import _sweep
 import compare
 import limits
+import queues
 import scaling_tasks
 import scaling_workers
 import tail
@@ -288,6 +289,25 @@ def test_a_tiny_run_of_the_limits(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert all(limit["samples"][0] > 0 for limit in data["limits"])
     assert limits.main([*arguments, "--render"]) == 0
     assert capsys.readouterr().out == out
+
+
+def test_a_tiny_run_of_the_queues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rounds", "1", "--scale", "0.001", "--out", str(tmp_path)]
+    found = subprocess.run(
+        [sys.executable, str(Path(queues.__file__)), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "| a question and its answer, us |" in found.stdout
+    data = json.loads((tmp_path / "queues.json").read_text())
+    kinds = set(queues.KINDS)
+    assert [set(row["samples"]) for row in data["rows"]] == [kinds, kinds, {"interpool"}, kinds]
+    assert queues.main([*arguments, "--render"]) == 0
+    assert capsys.readouterr().out == found.stdout
+    assert queues.main(["--flow", "20000"]) == 0
+    assert "MiB resident" in capsys.readouterr().out
 
 
 def test_quick_figures_do_not_take_the_place_of_others() -> None:
