@@ -850,6 +850,7 @@ def test_a_worker_imports_neither_typing_nor_the_package(pool: InterpreterPoolEx
     assert not {"typing", "numpy", "struct", "interpool", "tempfile"} & {*found}
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_what_it_inherits() -> None:
     made = SharedArray(3, "i")
     _interpreters.list_all()  # no worker is at work: a fork would have to wait for it
