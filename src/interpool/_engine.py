@@ -428,7 +428,6 @@ class Engine:
             self._is_at_rest.clear()
             if self.transport is not None:
                 self.tasks.drop_stops()
-                self.staff.dismissed = 0
                 self._wake(self.transport)
         self.hire()
 
@@ -692,7 +691,11 @@ class Engine:
         self.report(worker.number, channels.GONE)
 
     def _dismiss(self, transport: Transport) -> None:
-        """Put a stop for each worker behind the last task."""
+        """See to it that there is a stop for each worker behind the last task.
+
+        To be called whenever there may be one worker more, or one stop less: what is put is counted
+        until whoever took it has left, be it one that was given up.
+        """
         if not self.tasks.is_all_sent:
             return
         for lane in self.tasks.lanes.values():
@@ -700,8 +703,6 @@ class Engine:
                 lane.dismiss()
         if not self.tasks.is_any_untaken:
             self.staff.dismiss_standby()
-        for worker in self.staff.workers.values():
-            if not worker.dismissed:
-                worker.dismissed = True
-                transport.put_stop()
+        while transport.stops < len(self.staff.workers):
+            transport.put_stop()
         transport.ring()
