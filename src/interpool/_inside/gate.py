@@ -227,7 +227,9 @@ def _wake(thread: int, frame: Any) -> None:
         frame = frame.f_back
 
 
-_WAITS = frozenset({("threading", "wait"), ("interpool._lots", "_wait")})
+_WAITS = frozenset(
+    {("threading", "wait"), ("interpool._lots", "_wait"), ("interpool._interrupts", "wait")}
+)
 
 
 def _module_of(frame: Any) -> Any:
