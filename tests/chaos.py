@@ -33,6 +33,7 @@ from chaos_checks import ChaosError, Noise, Remains, listening
 from chaos_users import User, draw_retry
 from chaos_world import Ending, World, draw_ending
 from interpool import InterpreterPoolExecutor, _accounts
+from interpool._inside import channels
 from memory import keep_little, resident_mib
 
 # MB by which the process may grow: what the largest pools have needed once stays within reach (in
@@ -105,7 +106,10 @@ class Round:
     def describe(self) -> str:
         """Say what there is of the pool, for whoever looks for a fault."""
         engine = self._engine
-        boards = {it.name: it.board[:4].tolist() for it in engine.staff.everybody()}
+        everybody = engine.staff.everybody()
+        boards = {it.name: it.board[: channels.FIRST_RUN].tolist() for it in everybody}
+        transport = engine.transport
+        stops = None if transport is None else (transport.stops, transport.waiting())
         in_flight = [*engine.tasks.in_flight.items()][:10]
         staff, dispatch = vars(engine.staff).copy(), vars(engine.tasks).copy()
         for lengthy in (staff.pop("_settings"), dispatch.pop("in_flight")):
@@ -113,7 +117,8 @@ class Round:
         return (
             f"settings {self._settings}, ended: {self._how}\n"
             f"{_accounts.description(engine, engine.name)}, refusal {engine.refusal!r}\n"
-            f"boards {boards}, in flight {in_flight}\n{staff}\n{dispatch}"
+            f"boards {boards}, stops and items in the queue {stops}, in flight {in_flight}\n"
+            f"{staff}\n{dispatch}"
         )
 
     def run(self) -> None:

@@ -1,6 +1,5 @@
 """Queues between interpreters: against `queue.Queue`, under strikes at each step, under load."""
 
-import _thread
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import functools
 import gc
@@ -11,7 +10,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent import futures, interpreters
+from concurrent import interpreters
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from interpool import Future, InterpreterPoolExecutor, Queue, TaskInterrupted, T
 from interpool._inside import gate as gates
 from interpool._inside import queues, sharing
 from queue_tasks import Point, consume_until_struck, echo, produce_until_struck
+from strikes import Caller, StrikeAt, run_with_strikes
 from support import PATIENCE, Gate, run_program
 
 
@@ -66,29 +66,6 @@ class Waiters:
 @pytest.fixture
 def waiters(monkeypatch: pytest.MonkeyPatch) -> Waiters:
     return Waiters(monkeypatch)
-
-
-class Caller(threading.Thread):
-    """A thread that calls a function once."""
-
-    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        super().__init__(daemon=True)
-        self._call = function, args
-        self.outcome: futures.Future[Any] = futures.Future()
-        self.start()
-
-    def run(self) -> None:
-        function, args = self._call
-        try:
-            self.outcome.set_result(function(*args))
-        except BaseException as error:
-            self.outcome.set_exception(error)
-
-    def result(self) -> Any:
-        try:
-            return self.outcome.result(PATIENCE)
-        finally:
-            self.join(PATIENCE)
 
 
 # --- What queue.Queue does, too ------------------------------------------------------------------
@@ -416,70 +393,11 @@ def test_a_finalizer_cannot_use_it_in_the_midst_of_its_use() -> None:
 
 # --- Struck at each step -------------------------------------------------------------------------
 
-OURS = {queues.__file__, sharing.__file__, gates.__file__}
-TASK = 7
-
-
-class StrikeAt:
-    """Strikes this thread's task where CPython would look for it the n-th time in our code.
-
-    That is where a function begins, where a loop goes back, and behind a call of C code.
-    """
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-        self.thread = _thread.get_ident()
-
-    def note(self, code: Any, *_: object) -> None:
-        # What lands in a finalizer, CPython shows and drops.
-        if code.co_filename not in OURS or code.co_name in {"__del__", "forget"}:
-            return
-        if _thread.get_ident() != self.thread:
-            return
-        self.left -= 1
-        if self.left == -1:
-            if gates.armed.pop(TASK, None) is None:
-                gates.condemn(TASK)
-            else:
-                raise gates.Interrupted
-
-    def run(self, call: Callable[[], Any]) -> tuple[Any, bool]:
-        """Return what the call returned or raised, and whether the strike came in time."""
-        monitoring = sys.monitoring
-        events = monitoring.events
-        tool = monitoring.DEBUGGER_ID
-        monitoring.use_tool_id(tool, "strikes")
-        try:
-            for event in (events.PY_START, events.JUMP, events.C_RETURN):
-                monitoring.register_callback(tool, event, self.note)
-            outcome: Any = None
-            try:
-                gates.open_gate(TASK)
-                monitoring.set_events(tool, events.PY_START | events.JUMP | events.CALL)
-                outcome = call()
-                monitoring.set_events(tool, 0)
-                gates.close_gate(TASK)
-            except gates.Interrupted as error:
-                outcome = error
-            except (queue.Empty, queue.Full) as error:
-                monitoring.set_events(tool, 0)
-                gates.close_gate(TASK)
-                outcome = error
-        finally:
-            monitoring.set_events(tool, 0)
-            monitoring.free_tool_id(tool)
-            gates.armed.pop(TASK, None)
-            gates.running.clear()
-            gates.forget(TASK)
-        return outcome, self.left < 0
+OURS = frozenset({queues.__file__, sharing.__file__, gates.__file__})
 
 
 def run_with_a_strike_at_each_step(attempt: Callable[[StrikeAt], bool]) -> int:
-    """Attempt until the strike comes too late; return how many steps there were."""
-    for n in range(10_000):
-        if not Caller(lambda: attempt(StrikeAt(n))).result():  # noqa: B023 - it ends here
-            return n
-    pytest.fail("it never came too late")
+    return run_with_strikes(OURS, attempt)
 
 
 def test_a_get_that_is_struck_leaves_the_item_or_returns_it() -> None:

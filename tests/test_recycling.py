@@ -385,6 +385,69 @@ def test_submits_beside_workers_that_go_are_all_done() -> None:
             threading.Event().wait(0.0005 * (number % 5))
 
 
+# --- stops, which are nobody's in particular ------------------------------------------------------
+
+
+def hold_at(name: str, entry: int, fd: int) -> None:
+    """Have this worker wait when it next calls a function of `channels`, before that begins."""
+    import os
+    import sys
+
+    channels = sys.modules["_interpool_channels"]
+    call = getattr(channels, name)
+
+    def hold(*args: Any) -> Any:
+        setattr(channels, name, call)
+        os.write(entry, b".")
+        os.read(fd, 1)
+        return call(*args)
+
+    setattr(channels, name, hold)
+
+
+def given_up_when_it_had_looked(pool: Pool, arrivals: Gate, fd: int) -> _worker.Worker:
+    """Return a worker that was given up behind its last look whether it is to leave."""
+    engine = pool._engine
+    assert pool.submit(hold_at, "give_way", arrivals.entry, fd).result(PATIENCE) is None
+    arrivals.wait()
+    (worker,) = engine.staff.workers.values()
+    with engine.lock:
+        assert engine.staff.abandon(worker)
+    return worker
+
+
+def test_one_that_was_given_up_takes_the_stop_of_another_one(arrivals: Gate, gate: Gate) -> None:
+    with Gate() as held:
+        pool = InterpreterPoolExecutor(1)
+        lost = given_up_when_it_had_looked(pool, arrivals, held.exit)
+        future = pool.submit(arrive_and_pass, arrivals.entry, gate.exit, 1)
+        arrivals.wait()
+        pool.shutdown(wait=False)  # one stop, for the one worker that is left
+        held.open()
+        lost.join()
+        gate.open()
+        assert future.result(PATIENCE) == 1
+        assert pool._engine.done.wait(PATIENCE)
+        pool.shutdown()
+
+
+def test_it_takes_the_stop_of_one_that_is_idle(arrivals: Gate, gate: Gate) -> None:
+    with (
+        Gate() as held,
+        InterpreterPoolExecutor(1, idle_timeout=0.01, min_workers=0) as pool,
+    ):
+        lost = given_up_when_it_had_looked(pool, arrivals, held.exit)
+        pool.submit(hold_at, "hear", arrivals.entry, gate.exit).result(PATIENCE)
+        arrivals.wait()
+        transport = pool._engine.transport
+        assert transport is not None
+        until(lambda: transport.stops)
+        held.open()
+        lost.join()
+        gate.open()
+        until(lambda: not pool._engine.staff.everybody())
+
+
 @pytest.mark.parametrize(
     ("option", "value", "kind"),
     [

@@ -21,7 +21,7 @@ What it guarantees:
 Locks: `lock` (this pool's state; reentrant, because a garbage collection inside it may finalize an
 iterator that cancels a future of this very pool), then nothing. No user code runs under it but
 finalizers, which come when they like; each step leaves a state that they may meet. In the main
-thread SIGINT is `Deferred` meanwhile.
+thread SIGINT is `Deferred` meanwhile, and so are strikes in a task that uses a pool of its own.
 """
 
 import concurrent.futures
@@ -45,7 +45,7 @@ from interpool._hearing import Hearing, Outcomes
 from interpool._idling import Idling
 from interpool._inside import channels
 from interpool._inside.outcomes import describe
-from interpool._interrupts import Deferred
+from interpool._interrupts import Deferred, Latch
 from interpool._lanes.base import Host, Lane
 from interpool._reports import Notice
 from interpool._retrying import Retrying
@@ -102,7 +102,7 @@ class Engine:
         self.stopper = Stopper(self)
         self.idling = Idling(self, *idling or (None, 0))
         self._hearing = Hearing(self)
-        self.done = threading.Event()  # closed, and nobody left but those that were given up
+        self.done = Latch()  # closed, and nobody left but those that were given up
         self.refusal: str | None = None  # why no task is taken any more
         self.broken: Failure | None = None
         self.is_terminated = self.is_quiet = False
@@ -223,7 +223,7 @@ class Engine:
         future = Future[Any](self, "")
         future._stage = Stage.ANSWERED
         future.set_exception(error)
-        with self.lock:
+        with Deferred(), self.lock:
             self.tasks.tally.failed += 1
         return future
 
@@ -232,7 +232,7 @@ class Engine:
 
         A task is returned to the one caller that withdrew it, who settles it.
         """
-        with self.lock:
+        with Deferred(), self.lock:
             withdrawn = self.tasks.withdraw(tasks)
             for task in withdrawn:
                 if task._message is not None:  # it may have waited to be tried again
@@ -314,7 +314,7 @@ class Engine:
     def nudge(self) -> None:
         """Have a thread that reads see that a future has ended without a result."""
         if (collector := self._collector) is not None and collector.is_read_elsewhere:
-            with self.lock:
+            with Deferred(), self.lock:
                 if self.transport is not None:
                     self.transport.wake()
 
@@ -350,7 +350,7 @@ class Engine:
         if (collector := self._collector) is not None:
             collector.call_back(future, callback)
         else:
-            callback(future)
+            Deferred.let_users_code_through(callback, future)
 
     def close(self, *, refusal: str, cancel: bool = False) -> None:
         """Take no more tasks; workers leave when all is done. Never waits.
@@ -428,7 +428,6 @@ class Engine:
             self._is_at_rest.clear()
             if self.transport is not None:
                 self.tasks.drop_stops()
-                self.staff.dismissed = 0
                 self._wake(self.transport)
         self.hire()
 
@@ -545,7 +544,7 @@ class Engine:
     def report(self, subject: int, kind: int, payload: Any = None) -> None:
         """Tell the collector of something that happened in this process, as a frame would."""
         self._reports.append((subject, kind, payload))
-        with self.lock:
+        with Deferred(), self.lock:
             if self.transport is not None:
                 self._wake(self.transport)
 
@@ -692,7 +691,11 @@ class Engine:
         self.report(worker.number, channels.GONE)
 
     def _dismiss(self, transport: Transport) -> None:
-        """Put a stop for each worker behind the last task."""
+        """See to it that there is a stop for each worker behind the last task.
+
+        To be called whenever there may be one worker more, or one stop less: what is put is counted
+        until whoever took it has left, be it one that was given up.
+        """
         if not self.tasks.is_all_sent:
             return
         for lane in self.tasks.lanes.values():
@@ -700,8 +703,6 @@ class Engine:
                 lane.dismiss()
         if not self.tasks.is_any_untaken:
             self.staff.dismiss_standby()
-        for worker in self.staff.workers.values():
-            if not worker.dismissed:
-                worker.dismissed = True
-                transport.put_stop()
+        while transport.stops < len(self.staff.workers):
+            transport.put_stop()
         transport.ring()

@@ -222,4 +222,5 @@ class Future[T](Task, concurrent.futures.Future[T]):
         """
         # Not self: a future that referred to itself by its callbacks would wait for a collection.
         engine = self._engine
-        super().add_done_callback(lambda future: engine.call_back(future, fn))  # type: ignore[arg-type]  # it is one of ours
+        with Deferred():  # as in `cancel`
+            super().add_done_callback(lambda future: engine.call_back(future, fn))  # type: ignore[arg-type]  # it is one of ours

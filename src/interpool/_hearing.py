@@ -148,10 +148,15 @@ class Hearing:
 
     def _hear_left(self, number: int, _: None, outcomes: Outcomes) -> None:
         """A worker's loop has ended: all that it had to say has been read."""
-        if (worker := self._engine.staff.note_left(number)) is not None:
+        engine = self._engine
+        if (worker := engine.staff.note_left(number)) is not None:
+            if worker.board[channels.STOPPED] and engine.transport is not None:
+                engine.transport.note_stopped()
+                if number in engine.staff.abandoned:
+                    engine.idling.look_again()
             worker.release()
             task = worker.board[channels.TASK]  # if it is not answered, it never will be
-            self._strand_one(task, self._engine.broken or LOST, outcomes)
+            self._strand_one(task, engine.broken or LOST, outcomes)
 
     def _hear_gone(self, number: int, _: None, outcomes: Outcomes) -> None:
         """A worker is no more: it says nothing, and answers no ring and no task."""

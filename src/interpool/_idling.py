@@ -25,6 +25,10 @@ class Idling:
 
     def note_begun(self) -> None:
         """There is one worker more. The lock is held."""
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Look when one may have been idle for long enough: the stop for it is gone, say."""
         if self._timeout is not None and not self._is_set:
             self._look_at(time.monotonic() + self._timeout)
 
@@ -47,14 +51,13 @@ class Idling:
             staff = engine.staff
             now = time.monotonic()
             since = sorted(it / 1e9 for it in staff.idle_since())
-            spare = max(len(staff.workers) - self._least - staff.dismissed, 0)
+            spare = max(len(staff.workers) - self._least - transport.stops, 0)
             due = sum(1 for it in since if now - it >= timeout)
             if transport.waiting():
                 due = 0  # somebody is about to take that
             elif going := min(due, spare):
                 staff.wanted = 0  # they were asked for, and have not been needed
                 for _ in range(going):
-                    staff.dismissed += 1
                     transport.put_stop()
                 transport.ring()
             if spare > due:

@@ -53,7 +53,6 @@ class Staff:
         self.most = most
         self.wanted = 0
         self.hired = self.recycled = self.given_up = 0
-        self.dismissed = 0  # stops in the queue for whoever is idle
         self.put_off: float | None = None
         self.workers: dict[int, Worker] = {}
         self.standby: dict[int, Worker] = {}
@@ -171,7 +170,6 @@ class Staff:
 
     def _dismiss_one(self) -> None:
         worker = self._take_standby()
-        worker.dismissed = True
         worker.board[channels.LEAVE] = 1
         worker.admit()
 
@@ -211,10 +209,8 @@ class Staff:
             most = self._settings.most_tasks
             if most is not None and worker.board[channels.DONE] >= most:
                 self.recycled += 1
-            elif not worker.dismissed and self.dismissed:
-                self.dismissed -= 1
-                if number in self._retiring and self.standby:  # who is not needed either
-                    self._dismiss_one()
+            elif worker.board[channels.STOPPED] and number in self._retiring and self.standby:
+                self._dismiss_one()  # who is not needed either
             self._retiring.discard(number)
         return self.find(number)
 

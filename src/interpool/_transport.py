@@ -8,6 +8,10 @@ It guarantees:
   ring is still unanswered; a worker that hears one answers it first and looks for a task
   afterwards, and rings itself if it leaves others (`channels.ring`). Where nobody sleeps there is
   no system call: the last ring lies in the bell.
+* **It is known how many stops may yet be met.** `stops` are those in the queue, and those that a
+  worker has taken whose last frame has not been read. A stop is nobody's in particular: a worker
+  that was given up may take it, too. So who wants all workers to leave sees to it, whenever one has
+  left, that there are as many as workers (`Engine._dismiss`): none of them lacks one then for ever.
 * **Nothing leaks** (cp#118302). What `_interpqueues` carries by reference is released by a pending
   call in the interpreter that put it; the list of those holds 300, and what does not fit leaks.
   From main, only what waits in a task queue can pile up there: whenever main puts, it is running
@@ -67,6 +71,7 @@ class Transport:
             self._results.register(self._results_out, select.POLLIN)
         self._unread = b""
         self._puts = 0
+        self.stops = 0
         self.sent = self.received = 0  # bytes, of tasks and of their outcomes
         self._sure_until = 0  # `_puts` up to which there is room if no other pool is open
         _open.add(self)
@@ -107,6 +112,11 @@ class Transport:
         """Tell one worker, whichever takes it, to leave its loop when all before it is taken."""
         channels.put(self._tasks, channels.STOP)
         self._puts += 1
+        self.stops += 1
+
+    def note_stopped(self) -> None:
+        """A worker has left that had taken a stop."""
+        self.stops -= 1
 
     def ask_for_more(self) -> None:
         """Let the worker that leaves no more than `LOW` items waiting send `HUNGRY`."""
@@ -138,6 +148,7 @@ class Transport:
         while (item := channels.take(self._tasks)) is not None:
             if item == channels.STOP:
                 stops += 1
+                self.stops -= 1
             else:
                 tasks.append((_task_of(item), item))
                 self.sent -= _bytes_of(item)

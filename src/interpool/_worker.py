@@ -110,7 +110,6 @@ class Worker:
     Attributes:
         number: its number.
         board: what it does: see `channels.TASK` and those that follow.
-        dismissed: whether a stop was put for it (or for another one: whoever takes it).
         ready_after: seconds from the start of the host thread until the loop was started.
     """
 
@@ -133,7 +132,6 @@ class Worker:
             is_admitted: whether it takes tasks at once, and not after `admit`.
         """
         self.number = number
-        self.dismissed = False
         self.ready_after: float | None = None
         self.board = memoryview(bytearray(8 * channels.BOARD)).cast("q")
         self._settings = settings

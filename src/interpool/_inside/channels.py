@@ -35,11 +35,12 @@ RETIRING, SHARED, NESTS, HELD, NAMED, HELD_UP, TOLD = range(17, 24)
 # leave, which main writes; how many run times, and how many times of waiting, were measured:
 # nanoseconds, the last of which follow in two rings; when its loop is over, how many threads go on
 # there that tasks have started, for which the end of its interpreter waits; whether it is to say
-# which task it has taken, as soon as its board names that, which main writes.
-TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS, HEED = range(8)
+# which task it has taken, as soon as its board names that, which main writes; whether it has left
+# because it took a `STOP`.
+TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS, HEED, STOPPED = range(9)
 RING = 128
 PREPARING = -1  # it imports what is to be there, or runs its initializer
-FIRST_RUN = 8
+FIRST_RUN = STOPPED + 1
 FIRST_WAIT = FIRST_RUN + RING
 BOARD = FIRST_WAIT + RING
 

@@ -161,6 +161,8 @@ def shield() -> Any:
     Raises:
         Interrupted: if one lands in here, before.
     """
+    if not running:
+        return None
     task = running.get(_thread.get_ident())
     if task is None or armed.pop(task, None) is None:
         return None  # no task's thread; or one that was struck, once and for all
@@ -277,7 +279,9 @@ def _wake(thread: int, frame: Any) -> None:
         frame = frame.f_back
 
 
-_WAITS = frozenset({("threading", "wait"), ("interpool._lots", "_wait")})
+_WAITS = frozenset(
+    {("threading", "wait"), ("interpool._lots", "_wait"), ("interpool._interrupts", "wait")}
+)
 
 
 def _module_of(frame: Any) -> Any:

@@ -9,7 +9,7 @@ It guarantees:
   names each task there before anything of that is loaded or run, and looks afterwards whether it is
   to say so; main asks first and looks at the board afterwards, so one sees the other.
 * It leaves when it takes `STOP`, when it has done as many tasks as it may, or when its board says
-  so; in the latter two cases it takes no task before.
+  so; in the latter two cases it takes no task before. Its board says which (`channels.STOPPED`).
 
 It assumes that the queues it is given stay until its last frame, ``LEFT``, has been read, and the
 descriptors until its interpreter is gone: what is left there may have a word to say (`tell`).
@@ -116,7 +116,7 @@ class Loop:
         )
 
     def next_message(self) -> Any:
-        """Take the next item of the task queue, sleeping while there is none.
+        """Take the next item of the task queue, sleeping while there is none; None: leave.
 
         Before it sleeps, others that wait for this core go first, once: a wake-up costs both sides
         more than a short task, and where tasks come in a stream the next one is there by then.
@@ -131,7 +131,7 @@ class Loop:
             # Given up since it last looked: nobody would wake it. Main does it the other way round,
             # so one sees the other (`Staff.abandon`).
             if self.board[channels.LEAVE]:
-                return channels.STOP
+                return None
             channels.hear(self.rings, self.bell)
             item = self.take_task()
             # Who has answered a ring sees to the others that were put before it. What is put from
@@ -167,7 +167,9 @@ class Loop:
                 is_retiring = True
                 self.send(self.number, channels.RETIRING, None)
             item = self.next_message()
-            if item == channels.STOP:
+            if not item:
+                # Whether it was its own or another one's, main sees to it that nobody lacks one.
+                board[channels.STOPPED] = item is not None
                 return
             head, *large = (item,) if type(item) is bytes else item
             task, measured, environment, *parts = marshal.loads(head)
