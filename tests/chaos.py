@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import chaos_tasks as tasks
 from chaos_checks import ChaosError, Noise, Remains, listening
-from chaos_users import User, draw_retry
+from chaos_users import User, check_shared, draw_retry
 from chaos_world import Ending, World, draw_ending
 from interpool import InterpreterPoolExecutor, _accounts
 from interpool._inside import channels
@@ -213,6 +213,7 @@ class Round:
                 world.problems.append(f"{job.name}: {calls} of {job.callbacks} callbacks called")
         self.counts += world.counts
         self.counts["workers"] += self._engine.staff.hired
+        world.problems += check_shared()
         if world.problems:
             raise ChaosError("\n".join(world.problems[:10]))
 

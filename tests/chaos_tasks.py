@@ -46,6 +46,16 @@ def nap(n: int, seconds: float) -> int:
     return n
 
 
+def share(n: int, queue: Any, lock: Any) -> int:
+    """Put an item, and take one: there is always one for each that takes."""
+    with lock:
+        queue.put(n)
+    lock.acquire()  # given back if this is interrupted, and that is what is tried
+    queue.get()
+    lock.release()
+    return n
+
+
 def block(n: int, fd: int) -> int:
     """Stay in C until the other end of a pipe is closed."""
     import os

@@ -21,17 +21,39 @@ from chaos_world import Job, Plan, World, draw_ending
 from interpool import (
     BrokenInterpreterPool,
     InterpreterPoolExecutor,
+    Lock,
+    Queue,
     Retry,
     TaskInterrupted,
     TaskTimeout,
     TransferError,
 )
+from interpool._inside import queues
 
 
 @functools.cache
 def large(n: int) -> bytes:
     """Some 100 KB that nobody else has."""
     return random.Random(n).randbytes(100_000 + n * 10_000)
+
+
+# All pools' tasks talk by these.
+_QUEUE, _LOCK = Queue(), Lock()
+
+
+def check_shared() -> Iterator[str]:
+    """Say what is wrong with what tasks shared, now that none is left."""
+    if not _LOCK.acquire(timeout=10):
+        yield "a lock is still held"
+        return
+    core: Any = _QUEUE._core
+    with core:
+        words, lines = core.words, [core.waiting(line) for line in range(2)]
+        if lines != [0, 0] or words[queues.GRANTED] or words[queues.RESERVED]:
+            yield f"somebody waits in a queue, or is waited for: {lines}"
+    while not _QUEUE.empty():  # of tasks that were stopped between the two
+        _QUEUE.get()
+    _LOCK.release()
 
 
 def _grow(n: int) -> Plan:
@@ -68,6 +90,7 @@ _TASKS: Final[dict[str, tuple[int, Callable[[int, float, int], Plan]]]] = {
         lambda n, _, __: Plan(tasks.echo, (threading.Lock(),), n, TransferError, must_raise=True),
     ),
     "await nothing": (1, lambda n, _, __: Plan(tasks.await_nothing, (n,), n)),
+    "share": (6, lambda n, _, __: Plan(tasks.share, (n, _QUEUE, _LOCK), n)),
     "nest": (1, lambda n, _, __: Plan(tasks.nest, (n,), n)),
 }
 
