@@ -4,6 +4,7 @@ import _interpreters
 import concurrent.futures
 import operator
 import os
+import re
 import signal
 import subprocess
 import warnings
@@ -293,6 +294,26 @@ def test_shutdown_waits_and_then_refuses(cluster: World) -> None:
     executor.shutdown()
 
 
+def test_shutdown_cancels_what_was_not_sent(cluster: World, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    busy = [Pipes(tmp_path / name) for name in "ab"]
+    executor = ClusterExecutor(cluster.address)
+    wait_for_workers(executor, 2)
+    running = [executor.submit(signal_and_wait, it.entry, it.exit) for it in busy]
+    for it in busy:
+        it.wait()
+    waiting = [executor.submit(abs, n) for n in range(100)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    for it in busy:
+        it.open()
+    executor.shutdown()
+    assert [it.result(0) for it in running] == [None, None]
+    assert waiting[0].result(0) == 0
+    assert waiting[-1].cancelled()
+    assert all(it.done() for it in waiting)
+
+
 def test_callbacks_may_wait_for_others(executor: ClusterExecutor) -> None:
     heard: concurrent.futures.Future[int] = concurrent.futures.Future()
 
@@ -354,6 +375,19 @@ def test_a_part_with_another_version_is_named(
     assert interpool.__version__ in str(caught.value)
 
 
+def test_a_worker_that_comes_later_with_another_version_is_named(
+    executor: ClusterExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from interpool.cluster import _wire
+
+    monkeypatch.setattr(_wire, "TAG", "Python 3.99, interpool 9")
+    error = executor.submit(abs, 1).exception(PATIENCE)
+    assert isinstance(error, ClusterError)
+    assert re.match(r"The Dask worker tcp://127\.0\.0\.1:\d+ has Python 3\.", str(error))
+    monkeypatch.undo()
+    assert executor.submit(abs, -1).result(PATIENCE) == 1
+
+
 def test_a_part_without_interpool_is_named(cluster: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from interpool.cluster import _connect
 
@@ -410,6 +444,18 @@ def test_a_task_that_kills_its_workers_is_named() -> None:
         assert error.function.endswith("crash")
         assert len(error.workers) == 4
         assert error.workers[0] in str(error)
+
+
+def test_a_task_that_is_to_stop_ends_with_its_worker(pipes: Pipes) -> None:
+    with world(1) as made, ClusterExecutor(made.address) as executor:
+        wait_for_workers(executor, 1)
+        future = executor.submit(signal_and_spin, pipes.entry)
+        with open(pipes.entry) as told:  # noqa: PTH123 - it waits for who writes
+            worker = int(told.read())
+        os.kill(worker, signal.SIGSTOP)  # so that it cannot hear of it
+        assert future.interrupt()
+        os.kill(worker, signal.SIGKILL)
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
 
 def test_all_ends_when_the_scheduler_goes(tmp_path: Path) -> None:

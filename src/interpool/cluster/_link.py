@@ -6,7 +6,8 @@ It guarantees:
   cluster is gone, which ends all.
 * Of a worker that goes, the engine hears, with the tasks that it had. Dask runs them again.
 * When the loop is over, nothing is left of it: no thread, no connection, no process of a local
-  cluster.
+  cluster. But for daemon threads that Dask keeps for a process: one that reads large pickles, and
+  where a scheduler was, of a local cluster, one that takes its profile.
 
 Every method of the engine's that is called from here only puts something into a queue, or takes the
 engine's lock for a moment, so the loop is never held up. The engine calls from any thread, with its
