@@ -110,7 +110,15 @@ _HOMES = {
 }
 
 
+# Packages that are there by attribute, too; what they take is imported when it is used.
+_PACKAGES = frozenset({"cluster"})
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
@@ -122,4 +130,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_PACKAGES})

@@ -8,6 +8,7 @@ What is measured may change: a worker that has spent `BUDGET` on a piece hands b
 begun, and a piece grows `GROWTH`-fold at the most from one measurement to the next.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 # Seconds a piece is to take: some forty times what sending and answering it costs (50 us).
@@ -24,17 +25,45 @@ _PACES_KEPT: Final = 512  # arbitrary: each takes some 100 bytes
 _GROWTH: Final = 8  # arbitrary: 1, 8, 64, 512 reach any size in no time, and from no bad guess
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What pieces are to be worth, by what it costs to send one.
+
+    Attributes:
+        piece: seconds that one is to take.
+        budget: seconds after which a worker hands back what it has not begun of one.
+        ahead: seconds of work that should wait for each worker, at the least a piece for each.
+        is_joined: whether items that were encoded apart may travel together: where the encoder
+            takes fewer at a time than make up a piece.
+    """
+
+    piece: float = PIECE
+    budget: float = BUDGET
+    ahead: float = AHEAD
+    is_joined: bool = False
+
+
+NEAR: Final = Timing()  # in this process
+
+
 class Batcher:
     """The sizes of one `map`'s pieces.
 
     Not thread-safe: the engine's lock covers it.
     """
 
-    def __init__(self, workers: int, seconds: float | None = None) -> None:
-        """Args: the most workers there may be, and what an item took in an earlier map, if any."""
+    def __init__(self, workers: int, seconds: float | None = None, timing: Timing = NEAR) -> None:
+        """Make one.
+
+        Args:
+            workers: the most there may be.
+            seconds: what an item took in an earlier map, if any.
+            timing: what a piece is to be worth.
+        """
         self._workers = workers
+        self._timing = timing
         self.seconds = seconds  # for an item, by what was measured last
-        self._wanted = 1.0 if seconds is None else max(1.0, PIECE / seconds)
+        self._wanted = 1.0 if seconds is None else max(1.0, timing.piece / seconds)
 
     @property
     def wanted(self) -> int:
@@ -59,18 +88,19 @@ class Batcher:
             self.seconds = latest
         else:
             self.seconds = (self.seconds + latest) / 2
-        self._wanted = max(1.0, min(PIECE / self.seconds, self._wanted * _GROWTH))
+        self._wanted = max(1.0, min(self._timing.piece / self.seconds, self._wanted * _GROWTH))
 
     def is_enough(self, pieces: int, items: int) -> bool:
         """Whether so many pieces, with so many items, are enough to wait in the task queue."""
         if pieces < self._workers:
             return False
-        return self.seconds is None or items * self.seconds >= AHEAD * self._workers
+        return self.seconds is None or items * self.seconds >= self._timing.ahead * self._workers
 
     @property
     def is_learning(self) -> bool:
         """Whether nothing has been measured yet, or pieces still grow."""
-        return self.seconds is None or self._wanted < min(PIECE / self.seconds, 1e6) / 2
+        seconds = self.seconds
+        return seconds is None or self._wanted < min(self._timing.piece / seconds, 1e6) / 2
 
 
 class Paces:

@@ -8,7 +8,7 @@ Errors are staged: each names the function or the argument that cannot be sent, 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
@@ -70,6 +70,17 @@ class Block:
     def part(self, start: int, end: int | None = None) -> Block:
         """Some of them."""
         return Block(self.items[start:end], self.is_plain)
+
+
+def weight_of(items: Iterable[Item]) -> int:
+    """How many bytes, about, the strings and pickles in some items are."""
+    weight = 0
+    for item in items:
+        if isinstance(item, Packed):
+            weight += len(item.data)
+        else:
+            weight += sum(len(it) for it in item if type(it) in outcomes.APART_TYPES)
+    return weight
 
 
 @dataclass(frozen=True, slots=True)

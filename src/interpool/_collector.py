@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 from interpool import _codec, _threads
 from interpool._callbacks import Callback, Callbacks
 from interpool._failures import Failure
-from interpool._future import Future
+from interpool._future import Future, Relayed
 from interpool._inside import channels
 from interpool._interrupts import Deferred, may_be_called_back
 from interpool._lots import Piece
@@ -291,7 +291,10 @@ def _end(outcome: Outcome) -> None:
         with Deferred(), future.lot.engine.lock:
             future.lot.deliver(future, outcome.kind, outcome.payload)
         return
-    assert isinstance(future, Future)  # noqa: S101 - there is no third kind
+    if isinstance(future, Relayed):
+        future.relay(outcome.kind, outcome.payload)
+        return
+    assert isinstance(future, Future)  # noqa: S101 - there is no other kind
     with contextlib.suppress(InvalidStateError):  # its user has set its result
         try:
             if (error := _error_of(outcome)) is not None:

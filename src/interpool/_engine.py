@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _environment, _exit, _lanes, _lifetime
-from interpool._batching import Paces
+from interpool._batching import NEAR, Paces
 from interpool._callbacks import Callback
 from interpool._codec import Request
 from interpool._collector import Collector
@@ -69,7 +69,13 @@ _UNENDED: Final = frozenset({Stage.DELAYED, Stage.WAITING, Stage.SENT})
 
 
 class Engine:
-    """One pool: what `InterpreterPoolExecutor` is a handle of. It outlives that handle."""
+    """One pool: what `InterpreterPoolExecutor` is a handle of. It outlives that handle.
+
+    Attributes:
+        timing: what the pieces of a map are to be worth.
+    """
+
+    timing = NEAR
 
     def __init__(
         self,
@@ -122,7 +128,13 @@ class Engine:
             raise RuntimeError(self.refusal)
 
     def submit(
-        self, request: Request, name: str, terms: Terms = PLAIN, *, lane: str | None = None
+        self,
+        request: Request,
+        name: str,
+        terms: Terms = PLAIN,
+        *,
+        lane: str | None = None,
+        kind: type[Future[Any]] = Future,
     ) -> Future[Any]:
         """Take a task.
 
@@ -131,6 +143,7 @@ class Engine:
             name: its function's.
             terms: its terms.
             lane: which one it is for, if not for the interpreters.
+            kind: of what class its future is to be.
 
         Raises:
             BrokenInterpreterPool: if a worker could not start.
@@ -140,7 +153,7 @@ class Engine:
         task = next(self._task_numbers)
         message, keeps = request
         # Not `Future[Any](...)`, which takes twice as long.
-        future: Future[Any] = Future(self, name, task, b"", keeps)
+        future: Future[Any] = kind(self, name, task, b"", keeps)
         if terms is PLAIN:
             future._item = item_of(task, self.environment(), message)
         else:

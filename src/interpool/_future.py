@@ -14,8 +14,9 @@ from collections.abc import Callable
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any, Final
 
+from interpool._inside.channels import STRUCK
 from interpool._interrupts import Deferred
-from interpool._stops import GRACE
+from interpool._stops import GRACE, Reason, Stop
 from interpool._task import Stage, Task
 from interpool._terms import checked_seconds, note_attempts
 
@@ -224,3 +225,42 @@ class Future[T](Task, concurrent.futures.Future[T]):
         engine = self._engine
         with Deferred():  # as in `cancel`
             super().add_done_callback(lambda future: engine.call_back(future, fn))  # type: ignore[arg-type]  # it is one of ours
+
+
+class Relayed(Future[tuple[int, Any]]):
+    """The future of a task that another process has encoded, and that is to load its outcome.
+
+    Its result is that outcome as its frame has it, a kind and a payload: nothing of it is loaded
+    here. Whoever submits one tells by `tell` whom to call with it, in the thread that reads.
+    """
+
+    _tell: Callable[[int, Any], None] | None = None
+
+    def tell(self, hearer: Callable[[int, Any], None]) -> None:
+        """Have somebody called with the outcome: once, and now if it is there.
+
+        Args:
+            hearer: what is called. It must neither block nor raise.
+        """
+        with Deferred(), self._engine.lock:
+            self._tell = hearer
+            self._engine.listen_to(self)
+            is_late = self.done()
+        if is_late:
+            hearer(*self.result())
+
+    def end_unheard(self, result: Any) -> bool:  # noqa: ARG002 - `Task` has it
+        """Not this way: whoever is to be told waits for nothing."""
+        return False
+
+    def relay(self, kind: int, payload: Any) -> None:
+        """End with the outcome."""
+        with Deferred(), self._engine.lock:
+            hearer, self._tell = self._tell, None
+            self.set_result((kind, payload))
+        if hearer is not None:
+            hearer(kind, payload)
+
+    def settle_withdrawn(self) -> None:
+        """End a task that no worker has taken as one that was stopped."""
+        self.relay(STRUCK, self._stop or Stop(Reason.TERMINATE, has_begun=False))

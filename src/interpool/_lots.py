@@ -24,7 +24,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _codec
-from interpool._batching import BUDGET, Batcher
+from interpool._batching import Batcher
 from interpool._failures import Failure
 from interpool._inside import channels
 from interpool._interrupts import Deferred
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from interpool._lanes.base import Lane
     from interpool._pickling import Keeps
 
-_BUDGET_NS: Final = int(BUDGET * 1e9)
-
 
 class Piece(Task):
     """Some items in a row, in one item of the task queue."""
@@ -52,7 +50,8 @@ class Piece(Task):
         self.is_divisible = self.block is not None and self._count > 1
         self._name = lot.call.name
         if isinstance(unit, _codec.Block):
-            message, self.keeps = lot.call.block_request(unit, _BUDGET_NS)
+            budget = int(lot.engine.timing.budget * 1e9)
+            message, self.keeps = lot.call.block_request(unit, budget)
         else:
             message, self.keeps = unit.request
         engine = lot.engine
@@ -129,7 +128,8 @@ class Lot:
         self.is_in_backlog = False
         self.lane: Lane | None = None
         self._is_ordered = is_ordered
-        self._batcher = Batcher(engine.staff.most, engine.paces.get(call.definition[0]))
+        seconds = engine.paces.get(call.definition[0])
+        self._batcher = Batcher(engine.staff.most, seconds, engine.timing)
         self._units: deque[Unit] = deque()
         self._next = 0  # the index of the first item there
         self._returned: list[tuple[int, Block]] = []  # what was handed back, by index
@@ -338,6 +338,8 @@ class Lot:
             return None
         unit = units.popleft()
         assert not isinstance(unit, _codec.Refused)  # noqa: S101 - those are passed over
+        if self.engine.timing.is_joined and isinstance(unit, _codec.Block):
+            unit = _joined(unit, units, size)
         if isinstance(unit, _codec.Block) and unit.count > size:
             units.appendleft(unit.part(size))
             unit = unit.part(0, size)
@@ -346,6 +348,23 @@ class Lot:
 
 
 _START: Final = itemgetter(0)
+# Bytes of items behind which no more are joined to a piece: what a piece weighs is to be small
+# beside what a worker keeps. Arbitrary.
+_WEIGHT: Final = 1 << 20
+
+
+def _joined(block: Block, units: deque[Unit], size: int) -> Block:
+    """Take blocks that follow one another, and are of one kind, until they make up a piece."""
+    items = list(block.items)
+    weight = 0 if block.is_plain else _codec.weight_of(items)
+    while len(items) < size and weight < _WEIGHT and units:
+        following = units[0]
+        if not isinstance(following, _codec.Block) or following.is_plain != block.is_plain:
+            break
+        units.popleft()
+        items += following.items
+        weight += 0 if block.is_plain else _codec.weight_of(following.items)
+    return _codec.Block(items, block.is_plain)
 
 
 def _left(deadline: float | None) -> float | None:

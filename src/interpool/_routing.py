@@ -136,6 +136,11 @@ def forget(*, has_read: bool = True) -> None:
     _has_read = is_ignorant = has_read
 
 
+def is_needy(key: int, name: str) -> bool:
+    """Whether a function was refused, by the key of its definition, or by name if that is 0."""
+    return (key or name) in _needy
+
+
 def extension_of(modules: Iterable[str]) -> str | None:
     """Return the extension for which one of some modules is known to be refused; None if none."""
     if not _has_read:

@@ -59,6 +59,13 @@ def test_map_keeps_the_order_of_its_items(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
+def test_cluster_finds_the_longest_way(tmp_path: Path) -> None:
+    assert run(tmp_path, "cluster_collatz.py") == [
+        "of the numbers below 20000, 17647 takes 278 steps"
+    ]
+
+
 def test_queue_connects_two_interpreters(tmp_path: Path) -> None:
     [line] = run(tmp_path, "queue_between_workers.py")
     found = re.fullmatch(
