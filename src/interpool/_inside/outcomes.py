@@ -137,7 +137,9 @@ def _drop_own_frames(error: BaseException) -> None:
     BaseException.with_traceback(error, frames)  # its class may refuse to have attributes set
 
 
-_OWN = frozenset({"_interpool_outcomes", "_interpool_values", "_interpool_loop"})
+_OWN = frozenset(
+    {"_interpool_outcomes", "_interpool_values", "_interpool_loop", "_interpool_coroutines"}
+)
 
 
 def _bare(error: BaseException) -> Packed:
@@ -316,11 +318,9 @@ _NEVER = 1 << 63
 _Coroutine: Any = None
 
 
-def _finish(value: Any) -> Any:
-    """Return a task's value: if it is a coroutine, what it returns when `asyncio` runs it."""
-    import asyncio
-
-    return asyncio.run(value)
+def _finish(coroutine: Any) -> Any:
+    """Return what a coroutine returns when `asyncio` runs it."""
+    return values.module_inside("coroutines").run(coroutine)
 
 
 async def _no_task() -> None: ...

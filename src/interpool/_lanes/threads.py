@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _cpu, _threads
-from interpool._inside import channels, gate, shared
+from interpool._inside import channels, gate, shared, values
 from interpool._lanes.base import Host, Lane
 from interpool._task import Raised, Task
 
@@ -187,6 +187,4 @@ _coroutine.close()
 
 
 def _finish(coroutine: Any) -> Any:
-    import asyncio
-
-    return asyncio.run(coroutine)
+    return values.module_inside("coroutines").run(coroutine)
