@@ -84,18 +84,20 @@ def open_gate(task: int) -> None:
         raise Interrupted
 
 
-def close_gate(task: int) -> None:
-    """Let a task be struck no more.
+def close_gate(task: int) -> bool:
+    """Let a task be struck no more; return whether it was.
 
     Raises:
         Interrupted: if it lands in here.
     """
-    if armed.pop(task, None) is None:
+    is_struck = armed.pop(task, None) is None
+    if is_struck:
         _take_back()
         release_imports()
     _running.pop(_thread.get_ident(), None)
     if _condemned:
         _condemned.discard(task)
+    return is_struck
 
 
 def is_in_task() -> bool:
@@ -132,6 +134,37 @@ def lift(task: Any) -> None:
         _condemned.discard(task)
         struck_at = _places_of(sys._getframe())
         raise Interrupted
+
+
+def tidy() -> None:
+    """Put in order what a strike has left behind in this interpreter, now that none lands."""
+    release_imports()
+    _forget_orphans()
+
+
+def _forget_orphans() -> None:
+    """Have submodules imported anew whose package is, for a strike has landed in its import.
+
+    The package is dropped, as after any exception, but its submodules would stay, and whoever
+    imports it next would not find them as its attributes, where it looks for what they define.
+    """
+    modules = sys.modules
+    names = [it for it in modules.copy() if type(it) is str]  # there may be anything in it
+    for name in sorted(names):  # a package before what is in it
+        parent = name.rpartition(".")[0]
+        if parent and parent not in modules and _is_imported(name, modules.get(name)):
+            modules.pop(name, None)
+
+
+def _is_imported(name: str, module: Any) -> bool:
+    """Whether CPython has imported a module by this name, and is not in the midst of it."""
+    if not issubclass(type(module), type(sys)):
+        return False
+    # Not by the module's own way to be asked, which may be anybody's code.
+    spec: Any = object.__getattribute__(module, "__dict__").get("__spec__")
+    if type(spec) is not type(sys.__spec__) or spec.name != name:
+        return False  # made by hand, or one of this package's, which have none
+    return not getattr(spec, "_initializing", False)
 
 
 def release_imports() -> None:

@@ -353,10 +353,11 @@ def call(
             raise
         except BaseException as error:
             failure = error
-        gate.close_gate(task)
-    except gate.Interrupted:  # once at the most, and never behind the line before
+        if gate.close_gate(task):
+            gate.tidy()
+    except gate.Interrupted:  # once at the most, and never behind `close_gate`
         del failure
-        gate.release_imports()
+        gate.tidy()
         return channels.STRUCK, gate.struck_at
     if failure is not None:
         try:
@@ -395,12 +396,11 @@ def call_each(
         _run_each(
             task, function, items, since + budget if budget else _NEVER, load, found, failures
         )
-        is_struck = task not in gate.armed
-        gate.close_gate(task)
+        is_struck = gate.close_gate(task)
     except gate.Interrupted:
-        gate.release_imports()
         is_struck = True
     if is_struck:
+        gate.tidy()
         return channels.STRUCK, gate.struck_at
     measured = len(found), _now() - since
     del items

@@ -163,6 +163,8 @@ class ThreadHost(Host):
                 failure = BaseException.with_traceback(error, _behind_own(error))
             gate.close_gate(key)
         except gate.Interrupted:
+            # Half of a package it may have imported is left: others may be importing it here.
+            gate.release_imports()
             return channels.STRUCK, [*gate.struck_at]
         if failure is not None:
             try:
