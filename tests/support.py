@@ -37,6 +37,22 @@ class Gate:
         os.close(self.entry)
 
 
+class Fifo:
+    """A named pipe by which a task in a process says that it runs."""
+
+    def __init__(self, path: str) -> None:
+        os.mkfifo(path)
+        self.path = path
+
+    def wait(self) -> None:
+        with open(self.path, "rb") as pipe:  # noqa: PTH123
+            assert pipe.read(1) == b"."
+
+    def open(self) -> None:
+        with open(self.path, "wb") as pipe:  # noqa: PTH123
+            pipe.write(b".")
+
+
 # --- Tasks: no globals and no defaults, so that the standard library's pool takes them too ------
 
 

@@ -31,7 +31,7 @@ from interpool import (
 from interpool._inside import process
 from interpool._lanes import processes
 from interpool._lanes.processes import ProcessHost
-from support import PATIENCE, Gate, add, divide, exit_with, identity, run_program
+from support import PATIENCE, Fifo, Gate, add, divide, exit_with, identity, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
 
@@ -81,22 +81,6 @@ def arrive_and_wait(path: str, way_out: str) -> int:
     with open(way_out, "rb") as pipe:  # noqa: PTH123
         pipe.read(1)
     return os.getpid()
-
-
-class Fifo:
-    """A named pipe by which a task in a process says that it runs."""
-
-    def __init__(self, path: str) -> None:
-        os.mkfifo(path)
-        self.path = path
-
-    def wait(self) -> None:
-        with open(self.path, "rb") as pipe:  # noqa: PTH123
-            assert pipe.read(1) == b"."
-
-    def open(self) -> None:
-        with open(self.path, "wb") as pipe:  # noqa: PTH123
-            pipe.write(b".")
 
 
 @pytest.fixture

@@ -2,8 +2,12 @@
 
 import _ctypes
 import _thread
+import asyncio
+import collections
 import concurrent.futures
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import marshal
+import os
 import pickle
 import random
 import select
@@ -11,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,10 +30,10 @@ from interpool import (
     _timekeeper,
     _worker,
 )
-from interpool._inside import channels
+from interpool._inside import channels, coroutines, values
 from interpool._inside import gate as gates
 from interpool._stops import Reason, Stop
-from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, pass_through
+from support import PATIENCE, Fifo, Gate, add, arrive_and_pass, divide, identity, pass_through
 
 PROMPT = 0.05  # seconds within which a busy loop stops on a machine that does nothing else
 
@@ -37,6 +42,11 @@ PROMPT = 0.05  # seconds within which a busy loop stops on a machine that does n
 def pool() -> Iterator[InterpreterPoolExecutor]:
     with InterpreterPoolExecutor(2) as made:
         yield made
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Fifo:
+    return Fifo(str(tmp_path / "fifo"))
 
 
 def spin(entry: int) -> None:
@@ -171,6 +181,217 @@ def test_a_coroutine_that_waits_is_woken_for_it(
     assert isinstance(future.exception(PATIENCE), TaskInterrupted)
     gate.wait()  # its `finally` has run
     assert pool.statistics().workers.given_up == 0
+
+
+def coroutine_struck_in_call_soon(ended: list[str]) -> Any:
+    """Its own next step is just to be added to what is due."""
+
+    async def run() -> None:
+        loop: Any = asyncio.get_running_loop()
+
+        def call_soon(*_: object, **__: object) -> None:
+            del loop.call_soon
+            raise gates.Interrupted
+
+        loop.call_soon = call_soon
+        try:
+            await asyncio.sleep(0)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("main")
+
+    return run()
+
+
+def coroutine_struck_in_a_child(ended: list[str]) -> Any:
+    """The same in a task that another one waits for."""
+
+    async def run() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(coroutine_struck_in_call_soon(ended))
+        finally:
+            await asyncio.sleep(0)
+            ended.append("parent")
+
+    return run()
+
+
+def coroutine_struck_before_its_step(ended: list[str]) -> Any:
+    """Its next step was just taken from what is due."""
+
+    class Ready(collections.deque[Any]):
+        def popleft(self) -> None:
+            loop: Any = asyncio.get_running_loop()
+            loop._ready = collections.deque(self)
+            loop._ready.popleft()
+            raise gates.Interrupted
+
+    async def run() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop._ready = Ready(loop._ready)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("main")
+
+    return run()
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (coroutine_struck_in_call_soon, ["main"]),
+        (coroutine_struck_in_a_child, ["main", "parent"]),
+        (coroutine_struck_before_its_step, ["main"]),
+    ],
+)
+def test_what_a_strike_in_asyncio_itself_leaves_is_ended(make: Any, expected: list[str]) -> None:
+    ended: list[str] = []
+    with pytest.raises(gates.Interrupted):
+        coroutines.run(make(ended))
+    assert ended == expected
+
+
+def spin_in_a_finalizer(path: str) -> None:
+    import weakref
+
+    class Inner:
+        def __del__(self) -> None:
+            with open(path, "wb") as pipe:  # noqa: PTH123
+                pipe.write(b".")
+            while True:
+                pass
+
+    class Outer:
+        def __init__(self) -> None:
+            self.inner = [Inner()]
+
+        def let_go(self, _: object) -> None:
+            self.inner.clear()
+            while True:
+                pass
+
+    outer, it = Outer(), {Inner}
+    ref = weakref.ref(it, outer.let_go)
+    del it
+    while ref() is None:
+        pass
+
+
+def unraisable_hook_is_pythons_own() -> bool:
+    import sys
+
+    return sys.unraisablehook is sys.__unraisablehook__
+
+
+@pytest.mark.parametrize("lane", ["interpreter", "process"])
+def test_a_strike_that_lands_in_a_finalizer_comes_again(
+    fifo: Fifo, lane: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        view = pool.options(lane=lane)
+        future = view.submit(spin_in_a_finalizer, fifo.path)
+        fifo.wait()
+        assert future.interrupt(grace=PATIENCE)
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert view.submit(unraisable_hook_is_pythons_own).result()
+        assert pool.statistics().workers.given_up == 0
+    assert "Interrupted" not in capfd.readouterr().err
+
+
+def hook_and_spin(path: str, exit_: int) -> None:
+    import os
+    import sys
+
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError
+
+    sys.unraisablehook = lambda found: os.write(exit_, found.exc_type.__name__.encode()) and None
+    try:
+        spin_in_a_finalizer(path)
+    finally:
+        Failing()
+
+
+def test_other_errors_in_finalizers_go_to_the_hook_that_was_there(
+    pool: InterpreterPoolExecutor, fifo: Fifo, gate: Gate
+) -> None:
+    future = pool.submit(hook_and_spin, fifo.path, gate.entry)
+    fifo.wait()
+    assert future.interrupt(grace=PATIENCE)
+    assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+    assert os.read(gate.exit, 100) == b"ValueError"
+
+
+def import_it(path: str, entry: str) -> tuple[int, int, bool]:
+    """Import a package, whose second module waits as long as `sys.entry` is there."""
+    import sys
+
+    made_by_hand = type(sys)("of_nothing.by_hand")
+    sys.modules["of_nothing.by_hand"] = made_by_hand
+    sys.path[:0] = [path]
+    sys.entry = entry  # type: ignore[attr-defined]
+    import halting  # type: ignore[import-not-found]
+
+    by_hand = sys.modules["of_nothing.by_hand"]
+    return halting.first.VALUE, halting.second.VALUE, by_hand is made_by_hand
+
+
+@pytest.mark.parametrize("lane", ["interpreter", "process"])
+@pytest.mark.parametrize("is_caught", [False, True])
+def test_a_package_is_imported_anew_after_a_strike_in_its_import(
+    fifo: Fifo, tmp_path: Path, lane: Any, *, is_caught: bool
+) -> None:
+    folder = tmp_path / "halting"
+    folder.mkdir()
+    Path(folder, "__init__.py").write_text(
+        "from .first import *\nfrom .second import *\nALL = first.VALUE, second.VALUE\n"
+    )
+    Path(folder, "first.py").write_text("VALUE = 1\n")
+    Path(folder, "second.py").write_text(
+        "import sys\nVALUE = 2\n"
+        "if sys.entry:\n"
+        "    with open(sys.entry, 'wb') as pipe:\n        pipe.write(b'.')\n"
+        "    while True: pass\n"
+    )
+    task = import_and_catch if is_caught else import_it
+    with InterpreterPoolExecutor(1) as pool:
+        view = pool.options(lane=lane)
+        future = view.submit(task, str(tmp_path), fifo.path)
+        fifo.wait()
+        assert future.interrupt(grace=PATIENCE)
+        assert isinstance(future.exception(PATIENCE), TaskInterrupted)
+        assert view.submit(import_it, str(tmp_path), "").result() == (1, 2, True)
+        assert view.submit(by_hand_is_there).result()
+
+
+def by_hand_is_there() -> bool:
+    import sys
+
+    return "of_nothing.by_hand" in sys.modules
+
+
+def import_and_catch(path: str, entry: str) -> str:
+    try:
+        import_it(path, entry)
+    except KeyboardInterrupt:
+        return "caught"
+    return "imported"
+
+
+def test_a_module_of_ours_that_was_not_executed_to_its_end_is_executed_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = marshal.dumps(compile("raise LookupError", "nothing.py", "exec"))
+    monkeypatch.setattr(
+        values, "later", marshal.dumps([("interpool._inside.nothing", "nothing.py", code)])
+    )
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            values.module_inside("nothing")
 
 
 def test_a_task_that_has_not_begun_never_does(arrivals: Gate, gate: Gate) -> None:

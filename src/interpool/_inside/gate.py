@@ -8,7 +8,8 @@ landed yet. It guarantees:
 * An interrupt meant for one task never lands in another one, nor in the worker between them. The
   gate is one entry of `armed`; whoever takes it out decides: the loop, that no strike comes any
   more; or a strike, which sets the exception before anybody else can run (see `strike`).
-* A task is struck once. So whatever catches `Interrupted` outside the task needs no guard.
+* A task is struck once. So whatever catches `Interrupted` outside the task needs no guard. A strike
+  that CPython swallows, for it has landed in a finalizer, comes again (`catch_lost`).
 * A strike that comes before the task has begun keeps it from beginning.
 * A task that waits for something in Python's own terms is woken by it (`_wake`).
 * What lets go of something that others wait for is done, wherever in it a strike lands
@@ -27,7 +28,7 @@ import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 sys.modules["_interpool_gate"] = sys.modules["interpool._inside.gate"]
@@ -103,6 +104,8 @@ bells: dict[int, int] = {}
 endings: list[Callable[[int, int], None]] = []
 # Where the task was that was struck last.
 struck_at: list[Place] = []
+# What `sys.unraisablehook` is until the task has ended that was struck, and what it was before.
+_hooks: tuple[Any, Any] | None = None
 # PyThreadState_SetAsyncExc, from the first strike on, and what stands for no exception there.
 _set_exception: Callable[[int, Any], int] | None = None
 _nothing: Any = None
@@ -125,18 +128,20 @@ def open_gate(task: int) -> None:
         raise Interrupted
 
 
-def close_gate(task: int) -> None:
-    """Let a task be struck no more.
+def close_gate(task: int) -> bool:
+    """Let a task be struck no more; return whether it was.
 
     Raises:
         Interrupted: if it lands in here.
     """
-    if armed.pop(task, None) is None:
+    is_struck = armed.pop(task, None) is None
+    if is_struck:
         _take_back()
         end_struck(task)
     running.pop(_thread.get_ident(), None)
     if _condemned:
         _condemned.discard(task)
+    return is_struck
 
 
 def is_in_task() -> bool:
@@ -184,6 +189,80 @@ def lift(task: Any) -> None:
         _condemned.discard(task)
         struck_at = _places_of(sys._getframe())
         raise Interrupted
+
+
+def tidy() -> None:
+    """Put in order what a strike has left behind in this interpreter, now that none lands."""
+    release_imports()
+    _forget_orphans()
+    catch_none()
+
+
+def _forget_orphans() -> None:
+    """Have submodules imported anew whose package is, for a strike has landed in its import.
+
+    The package is dropped, as after any exception, but its submodules would stay, and whoever
+    imports it next would not find them as its attributes, where it looks for what they define.
+    """
+    modules = sys.modules
+    names = [it for it in modules.copy() if type(it) is str]  # there may be anything in it
+    for name in sorted(names):  # a package before what is in it
+        parent = name.rpartition(".")[0]
+        if parent and parent not in modules and _is_imported(name, modules.get(name)):
+            modules.pop(name, None)
+
+
+def _is_imported(name: str, module: Any) -> bool:
+    """Whether CPython has imported a module by this name, and is not in the midst of it."""
+    if not issubclass(type(module), type(sys)):
+        return False
+    # Not by the module's own way to be asked, which may be anybody's code.
+    spec: Any = object.__getattribute__(module, "__dict__").get("__spec__")
+    if type(spec) is not type(sys.__spec__) or spec.name != name:
+        return False  # made by hand, or one of this package's, which have none
+    return not getattr(spec, "_initializing", False)
+
+
+def catch_lost(task: Any, again: Callable[[], Iterator[Any]]) -> None:
+    """Have a task struck again if its strike lands in a finalizer, as soon as that is over.
+
+    What is raised there, or in a callback of `weakref` (each import has some), goes no further than
+    to `sys.unraisablehook`. So no other part of the task has met it, and no `finally` block of its.
+
+    Args:
+        task: the one that is to be struck now.
+        again: makes an iterator that strikes this very thread, once, when its item is taken.
+    """
+    global _hooks  # noqa: PLW0603 - the state of this module
+    before = sys.unraisablehook
+    if _hooks is not None and before is _hooks[0]:  # its strike comes again
+        before = _hooks[1]
+
+    def hook(unraisable: Any) -> None:
+        is_lost = issubclass(unraisable.exc_type, Interrupted)
+        if not is_lost or running.get(_thread.get_ident()) != task:
+            before(unraisable)
+            return
+        strike = again()
+        # No bytecode from here to the end of this function looks for what was set.
+        (_,) = strike
+
+    _hooks = hook, before
+    sys.unraisablehook = hook
+
+
+def catch_none() -> None:
+    """Have `sys.unraisablehook` be what it was, unless the task has put something else there."""
+    global _hooks
+    found, _hooks = _hooks, None
+    if found is not None and sys.unraisablehook is found[0]:
+        sys.unraisablehook = found[1]
+
+
+def strike_here() -> Iterator[Any]:
+    """For `catch_lost`, where strikes come from another thread."""
+    assert _set_exception is not None  # noqa: S101 - there was one
+    return map(_set_exception, (_thread.get_ident(),), (Struck,), strict=False)
 
 
 def release_imports() -> None:

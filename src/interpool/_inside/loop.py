@@ -300,7 +300,10 @@ def admit() -> None:
 def strike(task: int) -> None:
     """Interrupt a task if this worker runs it, and tell main where it was."""
     with settled:
+        gate.catch_lost(task, gate.strike_here)
         places = gate.strike(task)
+        if places is None:
+            gate.catch_none()
     if places is None or _loop is None:
         return
     while len(frame := marshal.dumps((_loop.number, channels.HIT, (task, places)))) > _FRAME:

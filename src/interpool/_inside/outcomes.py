@@ -137,7 +137,9 @@ def _drop_own_frames(error: BaseException) -> None:
     BaseException.with_traceback(error, frames)  # its class may refuse to have attributes set
 
 
-_OWN = frozenset({"_interpool_outcomes", "_interpool_values", "_interpool_loop"})
+_OWN = frozenset(
+    {"_interpool_outcomes", "_interpool_values", "_interpool_loop", "_interpool_coroutines"}
+)
 
 
 def _bare(error: BaseException) -> Packed:
@@ -316,11 +318,9 @@ _NEVER = 1 << 63
 _Coroutine: Any = None
 
 
-def _finish(value: Any) -> Any:
-    """Return a task's value: if it is a coroutine, what it returns when `asyncio` runs it."""
-    import asyncio
-
-    return asyncio.run(value)
+def _finish(coroutine: Any) -> Any:
+    """Return what a coroutine returns when `asyncio` runs it."""
+    return values.module_inside("coroutines").run(coroutine)
 
 
 async def _no_task() -> None: ...
@@ -353,9 +353,11 @@ def call(
             raise
         except BaseException as error:
             failure = error
-        gate.close_gate(task)
-    except gate.Interrupted:  # once at the most, and never behind the line before
+        if gate.close_gate(task):
+            gate.tidy()
+    except gate.Interrupted:  # once at the most, and never behind `close_gate`
         del failure
+        gate.tidy()
         gate.end_struck(task)
         return channels.STRUCK, gate.struck_at
     if failure is not None:
@@ -395,12 +397,12 @@ def call_each(
         _run_each(
             task, function, items, since + budget if budget else _NEVER, load, found, failures
         )
-        is_struck = task not in gate.armed
-        gate.close_gate(task)
+        is_struck = gate.close_gate(task)
     except gate.Interrupted:
         gate.end_struck(task)
         is_struck = True
     if is_struck:
+        gate.tidy()
         return channels.STRUCK, gate.struck_at
     measured = len(found), _now() - since
     del items

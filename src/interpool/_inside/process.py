@@ -28,7 +28,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from interpool._inside import channels, gate, outcomes, surroundings, values
@@ -266,7 +266,14 @@ class Process:
             return
         gate.note_place(frame)
         del gate.struck_at[-1:]  # the program that started this loop
+        gate.catch_lost(task, self.strike_again)
         raise gate.Struck
+
+    def strike_again(self) -> Iterator[Any]:
+        """For `gate.catch_lost`."""
+        assert self.current is not None  # noqa: S101 - that task has lost its strike
+        gate.armed[self.current] = _thread.get_ident()
+        return map(_thread.interrupt_main, (signal.SIGINT,))
 
     def note_begin(self, task: int) -> None:
         """Note that a task begins, and tell main if it wants to know."""

@@ -718,7 +718,11 @@ def module_inside(name: str) -> Any:
                 module.__file__ = file
                 del module.__spec__, module.__loader__  # as in `_worker`
                 sys.modules[dotted] = module
-                exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
+                try:
+                    exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
+                except BaseException:  # a task was struck: the next one begins anew
+                    del sys.modules[dotted]
+                    raise
         if not later:
             __import__(dotted)
     return sys.modules[dotted]

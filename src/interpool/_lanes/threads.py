@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import _cpu, _threads
-from interpool._inside import channels, gate, shared
+from interpool._inside import channels, gate, shared, values
 from interpool._lanes.base import Host, Lane
 from interpool._task import Raised, Task
 
@@ -163,6 +163,7 @@ class ThreadHost(Host):
                 failure = BaseException.with_traceback(error, _behind_own(error))
             gate.close_gate(key)
         except gate.Interrupted:
+            # Half of a package it may have imported is left: others may be importing it here.
             gate.end_struck(key)
             return channels.STRUCK, [*gate.struck_at]
         if failure is not None:
@@ -188,6 +189,4 @@ _coroutine.close()
 
 
 def _finish(coroutine: Any) -> Any:
-    import asyncio
-
-    return asyncio.run(coroutine)
+    return values.module_inside("coroutines").run(coroutine)
