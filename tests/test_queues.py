@@ -3,10 +3,12 @@
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import functools
 import gc
+import itertools
 import marshal
 import os
 import queue
 import random
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +20,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from interpool import Future, InterpreterPoolExecutor, Queue, TaskInterrupted, TransferError
+from interpool import (
+    Future,
+    InterpreterPoolExecutor,
+    Queue,
+    TaskInterrupted,
+    TransferError,
+    _interrupts,
+)
 from interpool._inside import gate as gates
 from interpool._inside import queues, sharing
 from queue_tasks import Point, consume_until_struck, echo, produce_until_struck
@@ -446,6 +455,75 @@ def test_a_wait_that_is_struck_leaves_the_line() -> None:
 
     for puts in (True, False):
         assert run_with_a_strike_at_each_step(functools.partial(attempt, puts=puts)) > 20
+
+
+class Alarm(Exception):  # noqa: N818 - as short as what it stands for
+    """What a handler of the user's raises."""
+
+
+def end_by_alarm(*_: object) -> None:
+    raise Alarm
+
+
+class SignalAt(StrikeAt):
+    """The same by a signal whose handler raises, in the main thread."""
+
+    def note(self, code: Any, *_: object) -> None:
+        if code.co_filename not in OURS_OF_MAIN or code.co_name == "forget":
+            return
+        self.left -= 1
+        if self.left == -1:
+            signal.raise_signal(signal.SIGTERM)
+
+    def run(self, call: Callable[[], Any]) -> tuple[Any, bool]:
+        monitoring = sys.monitoring
+        events = monitoring.events
+        tool = monitoring.DEBUGGER_ID
+        previous = signal.signal(signal.SIGTERM, end_by_alarm)
+        interrupted = signal.getsignal(signal.SIGINT)
+        monitoring.use_tool_id(tool, "signals")
+        outcome: Any = None
+        try:
+            for event in (events.PY_START, events.JUMP, events.C_RETURN):
+                monitoring.register_callback(tool, event, self.note)
+            try:
+                monitoring.set_events(tool, events.PY_START | events.JUMP | events.CALL)
+                outcome = call()
+            except (Alarm, queue.Empty, queue.Full) as error:
+                outcome = error
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+            assert signal.signal(signal.SIGTERM, previous) is end_by_alarm
+            assert signal.getsignal(signal.SIGINT) is interrupted
+        return outcome, self.left < 0
+
+
+OURS_OF_MAIN = {*OURS, _interrupts.__file__}
+
+
+def test_a_handler_that_raises_leaves_nothing_locked_and_loses_no_item() -> None:
+    def attempt(n: int) -> bool:
+        it = Queue(2)
+        outcome, _ = SignalAt(n).run(lambda: it.put("first"))
+        if it.empty():
+            assert type(outcome) is Alarm
+            it.put("first")
+        it.put("second")
+        outcome, _ = SignalAt(n).run(lambda: it.put("third", timeout=1e-6))
+        assert type(outcome) in {Alarm, queue.Full, interpreters.QueueFull}
+        outcome, has_come = SignalAt(n).run(it.get)
+        rest = it.get_many(3)
+        assert (outcome, rest) == ("first", ["second"]) or (
+            type(outcome) is Alarm and rest == ["first", "second"]
+        )
+        outcome, _ = SignalAt(n).run(lambda: it.get(timeout=1e-6))
+        assert type(outcome) in {Alarm, queue.Empty, interpreters.QueueEmpty}
+        assert is_at_rest(it)
+        return has_come
+
+    n = next(n for n in itertools.count() if not attempt(n))
+    assert n > 20
 
 
 def test_what_was_given_to_one_who_is_struck_goes_to_the_next(

@@ -127,6 +127,78 @@ class Deferred:
             self._came = True
 
 
+class DeferredAll(Deferred):
+    """The same for every signal that has a handler in Python, as any of them may raise.
+
+    SIGTERM may, that ends the program by `SystemExit`, or SIGALRM, that ends what takes too long.
+    It is for what other interpreters wait for: they would wait for ever.
+    """
+
+    __slots__ = ("_noted", "_others")
+
+    def __enter__(self) -> Self:
+        # Signals that have come, and the handlers of those that wait here.
+        self._noted: list[int] = []
+        self._others: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._is_open = False
+        try:
+            if _get_ident() == _MAIN and any(map(callable, map(_signal.getsignal, _OTHERS))):
+                self._defer_others()
+            return super().__enter__()
+        except BaseException:  # of one that does not wait yet
+            self._restore()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if not self._others:
+            return super().__exit__()
+        try:
+            super().__exit__()
+        finally:
+            self._restore()
+            self._call_noted()
+
+    def let_through[T](self, wait: Callable[..., T], *args: Any) -> T:
+        """Call what blocks and may be left half-way: no signal waits meanwhile."""
+
+        def wait_for_it() -> T:
+            self._call_noted()
+            return wait(*args)
+
+        return super().let_through(wait_for_it)
+
+    def _defer_others(self) -> None:
+        for number, handler in zip(_OTHERS, map(_signal.getsignal, _OTHERS), strict=True):
+            if callable(handler):
+                self._others[number] = handler
+                _signal.signal(number, self._note)
+
+    def _restore(self) -> None:
+        """Give each signal its handler. What one raises that has it again keeps none from it."""
+        try:
+            for number, handler in self._others.items():
+                _signal.signal(number, handler)
+        except BaseException:
+            self._restore()
+            raise
+
+    def _call_noted(self) -> None:
+        """Handle what came meanwhile."""
+        try:
+            while self._noted:
+                number = self._noted.pop(0)
+                self._others[number](number, None)
+        except BaseException:
+            self._call_noted()
+            raise
+
+    def _note(self, signal: int, frame: FrameType | None) -> None:
+        if self._is_open:
+            self._others[signal](signal, frame)
+        elif signal not in self._noted:
+            self._noted.append(signal)
+
+
 class Latch:
     """An event whose waiting threads may be interrupted anywhere.
 

@@ -111,7 +111,7 @@ class Core(sharing.Primitive):
         try:
             with self:
                 found = self._get(most, wait, deadline)
-        except KeyboardInterrupt:  # as soon as the lock was free
+        except BaseException:  # of a strike or a signal, as soon as the lock was free
             if found:
                 self.unget(found)
             raise
@@ -370,18 +370,20 @@ def decode(data: bytes) -> Any:
     Raises:
         TransferError: if it does not load here.
     """
-    try:
-        if data[0] == _PICKLE:
-            return values.unpickle(data)
+    found: Any = values.NO_CONTEXT, [data]
+    if data[0] != _PICKLE:
         found = marshal.loads(data)
-        return values.load(*found) if type(found) is tuple else found
+        if type(found) is not tuple:
+            return found
+    try:
+        return values.unpickle(data) if data[0] == _PICKLE else values.load(*found)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         from interpool import _salvage
         from interpool._errors import TransferError
 
-        context, segments = found if data[0] != _PICKLE else (values.NO_CONTEXT, [data])
+        context, segments = found
         path, *rest = _salvage.culprit_of(error, context, segments, _salvage.whole)
         raise TransferError.of_loading("item", f"the item{path} of a Queue", *rest) from error
 
@@ -499,8 +501,8 @@ class Queue:
             found = self._core.get(1, _wait_of(block, timeout))
             if found:
                 return decode(found[0])
-        except KeyboardInterrupt:
-            if found:
+        except BaseException as error:
+            if found and not _is_of_loading(error):
                 self._core.unget(found)
             raise
         raise _shut_down() if found is None else _empty()
@@ -537,13 +539,10 @@ class Queue:
             found = self._core.get(most, _wait_of(block=True, timeout=timeout))
             for item in found or ():
                 loaded.append(decode(item))  # noqa: PERF401 - how many there are is asked below
-        except KeyboardInterrupt:
+        except BaseException as error:
             if found:
-                self._core.unget(found)
-            raise
-        except Exception:
-            if found:
-                del found[len(loaded)]
+                if _is_of_loading(error):
+                    del found[len(loaded)]
                 self._core.unget(found)
             raise
         if not found:
@@ -645,6 +644,11 @@ def _wait_of(block: bool, timeout: float | None) -> float | None:
         message = f"'timeout' must be a non-negative number, not {timeout!r}"
         raise ValueError(message)
     return timeout
+
+
+def _is_of_loading(error: BaseException) -> bool:
+    """Whether an item could not be loaded. If not, something came in between, and it can be yet."""
+    return type(error).__name__ == "TransferError"
 
 
 def _empty() -> Exception:

@@ -4,7 +4,7 @@ Queues, locks and their like are a few numbers in shared memory, which whoever h
 change. It guarantees:
 
 * **No lock is left held, and nothing half done.** Between `enter` and `leave` nothing of a user's
-  runs, no strike lands (`gate.shield`) and no Ctrl-C (`interpool._interrupts`).
+  runs, no strike lands (`gate.shield`) and no signal's handler (`interpool._interrupts`).
 * **Nobody polls, and no wake-up is lost.** Who has to wait puts its bell at the end of a line, lets
   go of the lock and sleeps until the bell is rung. Who has something to give takes the first bell
   out of the line and rings it, both under the lock. So a thread knows when it holds the lock again
@@ -488,9 +488,9 @@ def _shield() -> Any:
         return None
     global _deferred  # noqa: PLW0603 - imported where it is needed: in the main interpreter
     if _deferred is object:
-        from interpool._interrupts import Deferred
+        from interpool._interrupts import DeferredAll
 
-        _deferred = Deferred
+        _deferred = DeferredAll
     return _deferred().__enter__()
 
 
@@ -506,7 +506,7 @@ def _lift(shielded: Any) -> None:
 
 
 def _is_of_main_thread(shielded: Any) -> bool:
-    """Whether it is Ctrl-C that has to wait, and not a strike: see `_shield`."""
+    """Whether it is signals that have to wait, and not a strike: see `_shield`."""
     return type(shielded) is _deferred
 
 
