@@ -191,9 +191,8 @@ def _check_files(options: dict[str, Any]) -> None:
         path = Path(options[name] or os.devnull)
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")
-        if path.is_file():
-            if any(path.samefile(other) for other in there if other.exists()):
-                _refuse(f"--{name} {path} is used for something else, too")
+        if path.is_file() and any(path.samefile(it) for it in there if it.exists()):
+            _refuse(f"--{name} {path} is used for something else, too")
         if options[name]:
             there.append(path)
 

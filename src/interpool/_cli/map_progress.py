@@ -24,7 +24,7 @@ def showing(job: Job, is_shown: bool) -> Iterator[Callable[[int, int, int], None
         BarColumn(),
         TaskProgressColumn(show_speed=False),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, force_terminal=True),  # it was asked for, or is one
         transient=True,
     ) as progress:
         task = progress.add_task("reading", total=total)

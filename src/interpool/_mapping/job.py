@@ -14,7 +14,7 @@ from interpool._mapping.inside import Failure, Work
 from interpool._mapping.journal import Journal, State
 from interpool._mapping.reading import STDIN, Reader
 from interpool._mapping.running import Run
-from interpool._mapping.writing import Appended, Output
+from interpool._mapping.writing import Appended, Output, OutputError
 
 type Show = Callable[[int, int, int], None]
 
@@ -161,6 +161,8 @@ def _opened(job: Job, stack: ExitStack) -> tuple[State, Output]:
     except OSError as error:
         message = f"{error.filename} cannot be written: {error.strerror}"
         raise NotBegunError(message) from None
+    except OutputError as error:
+        raise NotBegunError(str(error)) from None
     output = Output(results, errors, journal, result_encoding=job.encoding)
     return state, stack.enter_context(output)
 
