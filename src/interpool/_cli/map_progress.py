@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
 from interpool._mapping.job import Job
 from interpool._mapping.reading import total_size
 
@@ -16,14 +13,18 @@ def showing(job: Job, is_shown: bool) -> Iterator[Callable[[int, int, int], None
     if not is_shown:
         yield lambda _done, _failed, _nbytes: None
         return
+    # Imported here: it takes as long as the whole start of a run that shows nothing.
+    from rich import progress as bars
+    from rich.console import Console
+
     # Of paths, each is a record; else how far it is goes by what was read, which is a bit ahead.
     is_of_files = job.kind == "files"
     total = len(job.sources) if is_of_files else total_size(job.sources)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=False),
-        TimeElapsedColumn(),
+    with bars.Progress(
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.TaskProgressColumn(show_speed=False),
+        bars.TimeElapsedColumn(),
         console=Console(stderr=True, force_terminal=True),  # it was asked for, or is one
         transient=True,
     ) as progress:
