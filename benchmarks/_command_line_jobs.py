@@ -14,7 +14,7 @@ def length(text: str) -> int:
 
 
 def digits(text: str) -> int:
-    """Some 30 us of Python: a checksum, as parsers have it."""
+    """Some 20 us of Python: a checksum, as parsers have it."""
     total = 0
     for n in range(50):
         for character in text:

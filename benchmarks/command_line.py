@@ -2,9 +2,9 @@
 
 `interpool map` with two workers; `xargs -n 10000 -P 2` with a Python script that takes lines as
 arguments, whose output comes in whatever order; and a script with a `ProcessPoolExecutor(2)` and
-`chunksize=1000`. Of two functions: one that costs nothing, so that all is transport, and one of some
-30 us. Each is a fresh process, start-up included. Written as a table (command_line.md) and with
-every sample (command_line.json). Run it:
+`chunksize=1000`. Of two functions: one that costs nothing, so that all is transport, and one of
+some 20 us. Each is a fresh process, start-up included. Written as a table (command_line.md) and
+with every sample (command_line.json). Run it:
 
     python benchmarks/command_line.py
     python benchmarks/command_line.py --quick

@@ -201,7 +201,10 @@ def _difference(before: object, now: object) -> str:
         changed = [entry for entry in now if entry not in before]
         gone = [entry for entry in before if entry not in now]
         if which := changed or gone:
-            return f" ({which[0][0]} has changed)" if len(before) == len(now) else ""
+            name = which[0][0]
+            is_known = changed and gone and name in [entry[0] for entry in gone]
+            verb = "has changed" if is_known else "is new" if changed else "is missing"
+            return f" ({name} {verb})"
     return ""
 
 

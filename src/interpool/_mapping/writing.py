@@ -41,15 +41,10 @@ class Appended:
             OSError: if it cannot be opened.
         """
         self.name = "standard output" if path is None else str(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         if path is None:
             self._descriptor = os.dup(1)
         else:
-            try:
-                self._descriptor = os.open(path, flags, 0o666)
-            except OSError:
-                # A pipe or a device that is there to be written to, and for nothing else.
-                self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._is_file = path is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         self.nbytes = nbytes
         if self._is_file:
