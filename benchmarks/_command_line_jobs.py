@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> None:
         case ["pool", name, path]:
             function = globals()[name]
             with Path(path).open(encoding="utf-8") as file, ProcessPoolExecutor(2) as pool:
-                lines = (line.removesuffix("\n") for line in file)
-                for result in pool.map(function, lines, chunksize=1000):
+                texts = (line.removesuffix("\n") for line in file)
+                for result in pool.map(function, texts, chunksize=1000):
                     sys.stdout.write(f"{result}\n")
         case _:
             sys.exit(__doc__)

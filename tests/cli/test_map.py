@@ -299,6 +299,21 @@ def test_a_function_that_exits_or_takes_its_worker_along_fails_alone() -> None:
     assert "exited with 3" in err
 
 
+def test_workers_that_cannot_be_made_ready_end_it() -> None:
+    code, out, err = run("jobs:same", "--preload", "jbos", "--on-error", "skip", stdin=b"1\n2\n")
+    assert (code, out) == (1, b"")
+    assert err.splitlines()[-1].startswith(
+        "Error: No worker can be made ready: A module of preload"
+    )
+
+
+def test_input_that_cannot_be_read_on_ends_it_behind_what_was() -> None:
+    Path("rows").write_bytes(b"a\n1\n" + b"x" * 200_000)  # a cell longer than `csv` takes
+    code, out, err = run("jobs:same", "rows", "--input", "csv", "--no-header", "--format", "csv")
+    assert (code, out) == (1, b"a\n1\n")
+    assert err == "Error: rows cannot be read: field larger than field limit (131072).\n"
+
+
 def test_a_record_may_take_so_long() -> None:
     options = ["--timeout", "0.2", "--on-error", "skip"]
     code, out, err = run("jobs:spins", *options, stdin=b"1\n2\n3")

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures.interpreter import BrokenInterpreterPool
 from pathlib import Path
 from typing import Any, Final, Never
 
@@ -123,6 +124,9 @@ def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) 
         return _READER_GONE
     except (NotBegunError, JournalError) as error:
         raise _NotBegun(f"{error}.") from None
+    except BrokenInterpreterPool as error:
+        message = f"No worker can be made ready: {error}"
+        raise click.ClickException(message) from None
     except (InputError, OutputError) as error:
         message = f"{error}."
         raise click.ClickException(message) from None

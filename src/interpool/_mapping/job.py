@@ -110,6 +110,7 @@ def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) ->
     Raises:
         NotBegunError, JournalError: if it has not begun.
         InputError, OutputError: if it could not be finished.
+        BrokenInterpreterPool: if no worker can be made ready.
         BrokenPipeError: if nobody reads the output any more.
     """
     with ExitStack() as stack:

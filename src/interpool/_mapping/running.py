@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures.interpreter import BrokenInterpreterPool
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -104,6 +105,7 @@ class Run:
 
         Raises:
             InputError: if the input cannot be read further, when all before has been yielded.
+            BrokenInterpreterPool: if no worker can be made ready.
         """
         self._reader = threading.Thread(
             target=self._read, args=(blocks,), name="interpool-map-reader", daemon=True
@@ -189,6 +191,8 @@ class Run:
     def _outcome(self, batch: _Batch) -> Outcome:
         try:
             outcome = batch.future.result()
+        except BrokenInterpreterPool:
+            raise  # nothing that comes would be better off
         except Exception as error:  # of the batch as a whole: a limit, a worker that died
             return self._failed(batch.block, error)
         if not self._is_fixed and outcome.done:
