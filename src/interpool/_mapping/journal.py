@@ -141,43 +141,57 @@ class Journal:
             raise JournalError(message) from None
 
     def _read(self, subject: dict[str, Any]) -> State:
-        with open(self._descriptor, "rb", closefd=False) as file:
-            # A line without its end is one that the end of the run, or of the machine, cut short.
-            lines = [line for line in file if line.endswith(b"\n")]
-        boot = _boot()
-        if not lines:
+        boot, written_in = _boot(), None
+        length = sure = 0  # bytes that are well, and those above the last mark
+        for entry, end in self._entries():
+            match entry:
+                case {"interpool map": version, "boot": written_in} if version == _VERSION:
+                    self._compare(entry, subject)
+                    sure = end
+                case _ if not length:
+                    message = f"{self._path} is no journal of this version of interpool map"
+                    raise JournalError(message)
+                case {"boot": written_in}:
+                    pass
+                case str():
+                    sure = end
+            length = end
+        if not length:
             self._cut(0)
             self._append({"interpool map": _VERSION, "boot": boot} | subject)
             return State()
-        head = _entry(lines[0])
-        if not isinstance(head, dict) or head.get("interpool map") != _VERSION:
-            message = f"{self._path} is no journal of this version of interpool map"
-            raise JournalError(message)
-        self._compare(head, subject)
+        is_same_boot = boot is not None and written_in == boot
+        self._cut(length if is_same_boot else sure)
+        found = self._tally()
+        if not is_same_boot:
+            self._append({"boot": boot})
+        return found
+
+    def _tally(self) -> State:
         found = State()
-        length, sure, sure_length = len(lines[0]), State(), len(lines[0])
-        written_in = head["boot"]
-        for line in lines[1:]:
-            match _entry(line):
+        for entry, _ in self._entries():
+            match entry:
                 case [int(start), int(count), int(nbytes), int(errors), int(failed)]:
                     found._add(start, count)
                     found.nbytes, found.error_nbytes, found.failed = nbytes, errors, failed
                 case {"columns": list(columns)}:
                     found.columns = columns
-                case {"boot": written_in}:
-                    pass
-                case str():
-                    sure, sure_length = found._merged(), length + len(line)
-                case _:  # nothing that was written here: what the end of the machine has left
-                    break
-            length += len(line)
-        if boot is None or written_in != boot:
-            found, length = sure, sure_length
-            self._cut(length)
-            self._append({"boot": boot})
-        else:
-            self._cut(length)
         return found._merged()
+
+    def _entries(self) -> Iterator[tuple[Any, int]]:
+        """Yield what was noted, each with where its line ends, as long as it is well.
+
+        What is not is the last line, if the end of the run cut it short, or what the end of the
+        machine has left behind.
+        """
+        end = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                entry = _entry(line) if line.endswith(b"\n") else None
+                if entry is None and (end or not line.endswith(b"\n")):
+                    return
+                end += len(line)
+                yield entry, end
 
     def _cut(self, length: int) -> None:
         os.ftruncate(self._descriptor, length)
