@@ -579,6 +579,22 @@ def test_another_run_s_journal_is_refused(numbers: list[str], change: str, messa
     assert message in err
 
 
+def test_a_journal_whose_first_line_was_cut_short_is_begun_anew(numbers: list[str]) -> None:
+    Path("journal").write_text('{"interpool map": 1, "bo')
+    assert finish() == 0
+    assert results(()) == numbers
+
+
+def test_a_file_that_is_no_journal_is_left_alone(numbers: list[str]) -> None:
+    Path("journal").write_text("my notes")
+    assert run(*RESUMED)[::2] == (
+        2,
+        "Error: journal is no journal of this version of interpool map.\n",
+    )
+    assert Path("journal").read_text() == "my notes"
+    assert not Path("out").exists()
+
+
 def test_two_runs_do_not_share_a_journal() -> None:
     Path("numbers").write_text("1\n")
     options = ("jobs:stays", *RESUMED[1:])

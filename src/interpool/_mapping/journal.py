@@ -24,6 +24,7 @@ with contextlib.suppress(ImportError):  # not on every system
 
 _VERSION: Final = 1
 _MARK: Final = "on disk"
+_BEGINNING: Final = b'{"interpool map"'
 
 
 class JournalError(Exception):
@@ -149,14 +150,14 @@ class Journal:
                     self._compare(entry, subject)
                     sure = end
                 case _ if not length:
-                    message = f"{self._path} is no journal of this version of interpool map"
-                    raise JournalError(message)
+                    raise self._foreign()
                 case {"boot": written_in}:
                     pass
                 case str():
                     sure = end
             length = end
         if not length:
+            self._check_beginning()
             self._cut(0)
             self._append({"interpool map": _VERSION, "boot": boot} | subject)
             return State()
@@ -166,6 +167,16 @@ class Journal:
         if not is_same_boot:
             self._append({"boot": boot})
         return found
+
+    def _check_beginning(self) -> None:
+        """Refuse a file that may be anything, and not the beginning of a journal's first line."""
+        with self._path.open("rb") as file:
+            there = file.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(there):
+            raise self._foreign()
+
+    def _foreign(self) -> JournalError:
+        return JournalError(f"{self._path} is no journal of this version of interpool map")
 
     def _tally(self) -> State:
         found = State()
