@@ -1,7 +1,8 @@
 """The command line: `interpool`, or `python -m interpool`.
 
 Exit codes: 0, done; 1, done, but something that was asked for failed; 2, not begun: the command was
-not understood, or an extra is missing; 130, interrupted by Ctrl-C; 143, ended by SIGTERM.
+not understood, or an extra is missing; 130, interrupted by Ctrl-C; 141, whoever read the output of
+`map` has gone; 143, ended by SIGTERM.
 """
 
 import sys

@@ -22,6 +22,7 @@ import _charts
 import _markdown
 import _options
 import _sweep
+import command_line
 import compare
 import limits
 import queues
@@ -308,6 +309,17 @@ def test_a_tiny_run_of_the_queues(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == found.stdout
     assert queues.main(["--flow", "20000"]) == 0
     assert "MiB resident" in capsys.readouterr().out
+
+
+def test_a_tiny_run_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rounds", "1", "--scale", "0.0001", "--out", str(tmp_path)]
+    assert command_line.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "| 100 lines, a function that costs nothing |" in out
+    data = json.loads((tmp_path / "command_line.json").read_text())
+    assert [set(row["samples"]) for row in data["rows"]] == [set(command_line.WAYS)] * 2
+    assert command_line.main([*arguments, "--render"]) == 0
+    assert capsys.readouterr().out == out
 
 
 def test_quick_figures_do_not_take_the_place_of_others() -> None:

@@ -21,6 +21,7 @@ _COMMANDS: Final = MappingProxyType(
         "bench": "interpool._cli.bench",
         "doctor": "interpool._cli.doctor",
         "explain": "interpool._cli.explain",
+        "map": "interpool._cli.map",
         "recommend": "interpool._cli.recommend",
     }
 )
@@ -56,6 +57,7 @@ Examples:
   interpool bench --quick
   interpool doctor --all
   interpool explain mymodule:train
+  interpool map mymodule:clean access.log > clean.log
   interpool recommend mymodule:train --args 1000
   interpool bench --help
 
@@ -65,6 +67,7 @@ Exit codes:
   1    done, but something that was asked for failed
   2    not begun: the command was not understood, or an extra is missing
   130  interrupted (Ctrl-C)
+  141  whoever read the output of `map` has gone
   143  ended (SIGTERM)""",
 )
 @click.version_option(message=_VERSION)
