@@ -469,7 +469,7 @@ class SignalAt(StrikeAt):
     """The same by a signal whose handler raises, in the main thread."""
 
     def note(self, code: Any, *_: object) -> None:
-        if code.co_filename not in OURS_OF_MAIN or code.co_name == "forget":
+        if code.co_filename not in self._ours or code.co_name == "forget":
             return
         self.left -= 1
         if self.left == -1:
@@ -499,25 +499,25 @@ class SignalAt(StrikeAt):
         return outcome, self.left < 0
 
 
-OURS_OF_MAIN = {*OURS, _interrupts.__file__}
+OURS_OF_MAIN = OURS | {_interrupts.__file__}
 
 
 def test_a_handler_that_raises_leaves_nothing_locked_and_loses_no_item() -> None:
     def attempt(n: int) -> bool:
         it = Queue(2)
-        outcome, _ = SignalAt(n).run(lambda: it.put("first"))
+        outcome, _ = SignalAt(n, OURS_OF_MAIN).run(lambda: it.put("first"))
         if it.empty():
             assert type(outcome) is Alarm
             it.put("first")
         it.put("second")
-        outcome, _ = SignalAt(n).run(lambda: it.put("third", timeout=1e-6))
+        outcome, _ = SignalAt(n, OURS_OF_MAIN).run(lambda: it.put("third", timeout=1e-6))
         assert type(outcome) in {Alarm, queue.Full, interpreters.QueueFull}
-        outcome, has_come = SignalAt(n).run(it.get)
+        outcome, has_come = SignalAt(n, OURS_OF_MAIN).run(it.get)
         rest = it.get_many(3)
         assert (outcome, rest) == ("first", ["second"]) or (
             type(outcome) is Alarm and rest == ["first", "second"]
         )
-        outcome, _ = SignalAt(n).run(lambda: it.get(timeout=1e-6))
+        outcome, _ = SignalAt(n, OURS_OF_MAIN).run(lambda: it.get(timeout=1e-6))
         assert type(outcome) in {Alarm, queue.Empty, interpreters.QueueEmpty}
         assert is_at_rest(it)
         return has_come

@@ -24,6 +24,7 @@ always answers, whatever it has answered before.
 In an interpreter of a worker process, nothing can be asked.
 """
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps, without its enums
 import _thread
 import _weakref
 import errno
@@ -119,6 +120,43 @@ def cancel() -> None:
         line.cancel()
 
 
+# --- Signals -------------------------------------------------------------------------------------
+
+# Those that may have a handler in Python, which may raise.
+_SIGNALS: Final = frozenset(
+    number
+    for number in map(int, _signal.valid_signals())
+    if number not in {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+)
+
+
+def _block_signals(which: frozenset[int]) -> frozenset[int]:
+    """Have signals wait, in the main thread; return those of them that did not before.
+
+    In the midst of asking, what a handler raises would tear the connection, and main would take
+    that for the end of this thread, and release what it holds. (A thread that a task has started
+    may get a signal in its place.)
+    """
+    if _thread.get_ident() != _MAIN or not hasattr(_signal, "pthread_sigmask"):
+        return _NONE
+    new = which - _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+    try:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, new)
+    except BaseException:  # of one that came before this
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, new)
+        raise
+    return frozenset(new)
+
+
+def _unblock_signals(which: frozenset[int]) -> None:
+    """Let signals come, first those that have waited."""
+    if which:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, which)
+
+
+_NONE: Final[frozenset[int]] = frozenset()
+
+
 # --- Asking --------------------------------------------------------------------------------------
 
 
@@ -178,6 +216,7 @@ class _Line:
             _alarm = _alarm or _Alarm()
             self._poll.register(_alarm.out, select.POLLIN)
         self._may_cancel = self._is_struck = self._is_asked = self._has_cancelled = False
+        self.blocked = _NONE  # signals, but while it waits
 
     def __del__(self) -> None:
         """Close it: its thread has ended."""
@@ -246,7 +285,12 @@ class _Line:
                 found = self._wire.next()
                 if found is not None:
                     return found
-                self._wait()
+                try:
+                    _unblock_signals(self.blocked)
+                    self._wait()
+                finally:
+                    if self.blocked:
+                        _signal.pthread_sigmask(_signal.SIG_BLOCK, self.blocked)
             except BaseException as error:
                 errors.append(error)
                 self._cancel()
@@ -336,15 +380,28 @@ def _ask(
     task = gate.shield()
     result = None
     try:
-        found = _done_by(thread, head, body, may_cancel=task is not None, is_undoable=is_undoable)
-        if found is not None:
-            result = found[0] if then is None else then(found)
+        blocked = _block_signals(_SIGNALS)
+        try:
+            found = _done_by(
+                thread,
+                head,
+                body,
+                blocked,
+                may_cancel=task is not None,
+                is_undoable=is_undoable,
+            )
+            if found is not None:
+                result = found[0] if then is None else then(found)
+        except BaseException:
+            _unblock_signals(blocked)
+            raise
     except BaseException:
         gate.lift(task)
         raise
     try:
+        _unblock_signals(blocked)
         gate.lift(task)
-    except gate.Interrupted:  # it came behind the acknowledgement, or had it cancelled
+    except BaseException:  # it came behind the acknowledgement, or had it cancelled
         if found is not None and undo is not None:
             undo(result)
         raise
@@ -357,6 +414,7 @@ def _done_by(
     thread: _Thread,
     head: tuple[Any, ...],
     body: tuple[Any, ...],
+    blocked: frozenset[int],
     *,
     may_cancel: bool,
     is_undoable: bool,
@@ -365,6 +423,7 @@ def _done_by(
     data, fd = wire.pack(head, body)
     try:
         line = thread.free.pop() if thread.free else _Line(thread.who)
+        line.blocked = blocked
         thread.busy.append(line)
         try:
             (kind, *rest), found = line.ask(
