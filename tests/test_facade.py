@@ -18,7 +18,7 @@ def test_the_engine_imports_neither_command_line_nor_benchmark_nor_extras() -> N
         "    pool.submit(abs, 1).result()\n"
         "outside = {'interpool._cli', 'interpool._bench', 'interpool._recommend'}\n"
         "outside |= {'interpool._doctor', 'json', 'hashlib', 'importlib.metadata'}\n"
-        "outside |= {'click', 'rich', 'matplotlib'}\n"
+        "outside |= {'click', 'rich', 'matplotlib', 'interpool.aio', 'asyncio'}\n"
         "print(sorted(outside & set(sys.modules)))"
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
