@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 type Action = Callable[[], object]
 
-# Arrivals that a loop deals with in one turn, each of which takes a microsecond or so, and wakes a
-# task that takes some more. Arbitrary.
-_TOGETHER: Final = 64
+# Arrivals that a loop deals with in one turn. Each wakes a task that may well send the next one,
+# some 50 us; with 64 the loop's pauses were twice as long, and nothing was done sooner
+# (benchmarks/loop_pauses.py).
+_TOGETHER: Final = 16
 
 _known = threading.local()  # the `Loop` that was last used in each thread, as long as there is one
 
