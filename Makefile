@@ -46,7 +46,7 @@ format: bootstrap ## bring the source into its format
 	@$(BIN)/ruff format .
 
 # One after the other, for two that measure at once measure each other.
-BENCHMARKS := limits queues command_line compare scaling_workers scaling_tasks tail
+BENCHMARKS := limits queues command_line compare scaling_workers scaling_tasks tail loop_pauses web
 
 bench: bootstrap ## measure, and write docs/figures: half an hour (ARGS=--quick: 3 minutes; --render: no measuring)
 	@for name in $(BENCHMARKS); do \

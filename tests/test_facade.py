@@ -6,7 +6,7 @@ from support import run_program
 
 def test_all_is_what_there_is() -> None:
     public = {name for name in dir(interpool) if not name.startswith("_")} | {"__version__"}
-    assert set(interpool.__all__) == public - interpool._PACKAGES
+    assert set(interpool.__all__) == public - interpool._MODULES
     for name in interpool.__all__:
         assert getattr(interpool, name) is not None
 
@@ -19,6 +19,7 @@ def test_the_engine_imports_neither_command_line_nor_benchmark_nor_extras() -> N
         "outside = {'interpool._cli', 'interpool._bench', 'interpool._recommend'}\n"
         "outside |= {'interpool._doctor', 'json', 'hashlib', 'importlib.metadata'}\n"
         "outside |= {'click', 'rich', 'matplotlib', 'interpool.cluster', 'distributed', 'dask'}\n"
+        "outside |= {'interpool.aio', 'asyncio'}\n"
         "print(sorted(outside & set(sys.modules)))"
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")

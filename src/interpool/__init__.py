@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # importing `typing` would cost each worker that uses a n
 if TYPE_CHECKING:
     from typing import Any
 
+    from interpool import aio
     from interpool._doctor.examination import doctor
     from interpool._doctor.report import Diagnosis, Finding
     from interpool._errors import (
@@ -65,6 +66,7 @@ __all__ = [
     "TaskTimeout",
     "TransferError",
     "__version__",
+    "aio",
     "doctor",
     "explain",
     "recommend",
@@ -108,26 +110,22 @@ _HOMES = {
     "recommend": "_recommend",
     "shared": "_inside.shared",
 }
-
-
-# Packages that are there by attribute, too; what they take is imported when it is used.
-_PACKAGES = frozenset({"cluster"})
+# Modules that are there by attribute, too; what they take is imported when it is used.
+_MODULES = frozenset({"aio", "cluster"})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _MODULES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_PACKAGES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

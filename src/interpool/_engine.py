@@ -61,7 +61,7 @@ from interpool._worker import Settings, Worker
 
 if TYPE_CHECKING:
     from interpool._inside.outcomes import Message
-    from interpool._lots import Lot
+    from interpool._lots import Bell, Lot
     from interpool._transport import Item
 
 _NO_MESSAGE: Final = (), ()  # of a task that is not sent
@@ -100,7 +100,7 @@ class Engine:
         self.staff = Staff(max_workers, settings)
         self.tasks = Dispatch(self.report)
         self._reports: deque[Frame] = deque()  # frames from this side, for the collector
-        self._unsettled: deque[Task] = deque()  # withdrawn, and their futures not told
+        self._unsettled: deque[Task | Bell] = deque()  # withdrawn, and their futures not told
         self.transport: Transport | None = None
         self._collector: Collector | None = None
         self.paces = Paces()
@@ -283,7 +283,7 @@ class Engine:
         owned: bool = self.lock._is_owned()  # type: ignore[attr-defined]
         return owned
 
-    def settle_later(self, task: Task) -> None:
+    def settle_later(self, task: Task | Bell) -> None:
         """Leave it to the collector to settle a task that was withdrawn under the lock.
 
         Who waits for the lock meanwhile may hold what settling needs, the future's own.
@@ -336,26 +336,26 @@ class Engine:
         with Deferred(), self.lock:
             return future._stage is Stage.SENT and self.tasks.is_taken(future)
 
-    def interrupt(self, future: Future[Any], grace: float) -> bool:
-        """Stop a task, or keep it from beginning; return whether its future ends with that."""
+    def interrupt(self, task: Task, grace: float) -> bool:
+        """Stop a task, or keep it from beginning; return whether it ends with that."""
         with Deferred():
             with self.lock:
-                is_withdrawn = bool(self.withdraw([future]))
+                is_withdrawn = bool(self.withdraw([task]))
                 if is_withdrawn:
-                    future._stop = Stop(Reason.INTERRUPT, has_begun=bool(future._failures))
-                    self.tasks.tally.interrupted += 1
-                    self.tasks.tally.cancelled -= 1
-                elif self.tasks.is_undecided(future):
-                    future._stop = Stop(Reason.INTERRUPT)  # its run has failed; no other will come
-                elif future._stage is not Stage.SENT:
+                    task._stop = Stop(Reason.INTERRUPT, has_begun=bool(task._failures))
+                    self.tasks.tally.interrupted += task._count
+                    self.tasks.tally.cancelled -= task._count
+                elif self.tasks.is_undecided(task):
+                    task._stop = Stop(Reason.INTERRUPT)  # its run has failed; no other will come
+                elif task._stage is not Stage.SENT:
                     return False
                 else:
-                    self.stopper.stop(future, Stop(Reason.INTERRUPT, grace))
+                    self.stopper.stop(task, Stop(Reason.INTERRUPT, grace))
             if is_withdrawn:
                 if self.is_locked_here:
-                    self.settle_later(future)
+                    self.settle_later(task)
                 else:
-                    future.settle_withdrawn()
+                    task.settle_withdrawn()
         return True
 
     def call_back(self, future: Future[Any], callback: Callback) -> None:

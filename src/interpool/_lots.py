@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from interpool import _codec
 from interpool._batching import Batcher
@@ -103,6 +103,29 @@ class Arrival:
                 raise self.payload.as_exception(name)
 
 
+class Waiter(Protocol):
+    """Whoever waits for an arrival."""
+
+    def release(self) -> None:
+        """Let it go on. The engine's lock is held."""
+
+
+class Bell:
+    """A waiter that no thread sleeps for: something is called, under no lock."""
+
+    def __init__(self, engine: Engine, ring: Callable[[], object]) -> None:
+        self._engine = engine
+        self._ring = ring
+
+    def release(self) -> None:
+        """Have it called by whoever settles next."""
+        self._engine.settle_later(self)
+
+    def settle_withdrawn(self) -> None:
+        """Call it."""
+        self._ring()
+
+
 class Lot:
     """The items of one `map`, in the engine's backlog until all are sent.
 
@@ -140,7 +163,7 @@ class Lot:
         self.is_cancelled = False
         self._ending: Callable[[], BaseException] | None = None  # for items that never come
         self._is_short = False  # whether there are such items
-        self._waiter: threading.Lock | None = None  # of the thread that waits for an arrival
+        self._waiter: Waiter | None = None  # a lock, if a thread waits for an arrival
 
     # --- asked by the thread that maps -----------------------------------------------------------
 
@@ -150,13 +173,15 @@ class Lot:
         return self._batcher.wanted
 
     def add(self, units: Sequence[Unit]) -> None:
-        """Add encoded items, to be sent when there is room.
+        """Add encoded items, to be sent when there is room; none if it has been cancelled.
 
         Raises:
             BrokenInterpreterPool, RuntimeError: if the pool takes nothing any more, or the system
                 gives no thread that this takes.
         """
         with Deferred(), self.engine.lock:
+            if self.is_cancelled:
+                return
             self.engine.check_open()
             self.engine.make_ready(self.terms)
             self._units += units
@@ -179,14 +204,45 @@ class Lot:
             with Deferred(), self.engine.lock:
                 # Only under the lock is it sure: items move from one place to the next meanwhile.
                 if self._is_there():
-                    arrival = self._arrived.pop(self._first_arrived(), None)
-                    if arrival is not None:
-                        self._position = arrival.start + arrival.count
-                    elif self._is_short and self._ending is not None:
-                        raise self._ending()
+                    arrival = self._pop()
                     break
             self._wait(deadline)
         return None if arrival is None else arrival.load(self.call.name)
+
+    def take_nowait(self, bell: Bell) -> tuple[bool, _codec.Chunk | None]:
+        """Do what `take` does if it need not wait; else have a bell rung when it is worth asking.
+
+        Of a cancelled lot there is nothing to be had, and that as soon as nothing of it runs.
+
+        Returns:
+            Whether it need not wait, and the outcomes; None if all that was added has been taken.
+
+        Raises:
+            CancelledError, BaseException: as `take` does.
+        """
+        with Deferred(), self.engine.lock:
+            self.forget_bell()
+            if not self._is_there():
+                self._waiter = bell
+                self.engine.listen()
+                return False, None
+            arrival = self._pop()
+        return True, None if arrival is None else arrival.load(self.call.name)
+
+    def forget_bell(self) -> None:
+        """Ring nothing any more."""
+        with Deferred(), self.engine.lock:
+            if self._waiter is not None:
+                self._waiter = None
+                self.engine.listen_no_more()
+
+    def stop(self, grace: float) -> None:
+        """Cancel, and interrupt what workers have taken, which has so many seconds to stop."""
+        self.cancel()
+        with Deferred(), self.engine.lock:
+            running = [*self._sent.values()]
+        for piece in running:
+            self.engine.interrupt(piece, grace)
 
     def cancel(self) -> None:
         """Withdraw what no worker has taken; forget what has come and what will."""
@@ -201,8 +257,19 @@ class Lot:
     def _first_arrived(self) -> int:
         return self._position if self._is_ordered else next(iter(self._arrived), -1)
 
+    def _pop(self) -> Arrival | None:
+        """Take what has arrived; None if there is nothing more."""
+        arrival = self._arrived.pop(self._first_arrived(), None)
+        if arrival is not None:
+            self._position = arrival.start + arrival.count
+        elif self._is_short and self._ending is not None:
+            raise self._ending()
+        return arrival
+
     def _is_there(self) -> bool:
         """Whether `take` need not wait."""
+        if self.is_cancelled:
+            return not self._sent
         if self._first_arrived() in self._arrived:
             return True
         if self._position in self._sent if self._is_ordered else self._sent:

@@ -1,6 +1,7 @@
 """The programs of benchmarks/: what they measure, when they stop, what they write.
 
-Measurements are made up but for one run of `tail` and one of `limits`. No figure is a test.
+Measurements are made up but for one run each of `tail`, `limits`,
+`loop_pauses` and `web`. No figure is a test.
 """
 
 import json
@@ -34,6 +35,7 @@ from _sweep import Probe, Stop, Sweep
 from interpool._bench import machine, runner
 from interpool._bench.cases import CASES, EXECUTORS, LOKY, OURS, TARGETS, Executor, plan
 from interpool._bench.report import Report
+from support import run_program
 
 PROGRAMS = {"compare": compare, "scaling_workers": scaling_workers, "scaling_tasks": scaling_tasks}
 FLOOD = next(case for case in CASES if case.name == "flood")
@@ -320,6 +322,20 @@ def test_a_tiny_run_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
     assert [set(row["samples"]) for row in data["rows"]] == [set(command_line.WAYS)] * 2
     assert command_line.main([*arguments, "--render"]) == 0
     assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("loop_pauses", "| `interpool.aio`, `map` |"), ("web", "| `interpool.aio` |")],
+)
+def test_a_tiny_run_of_what_serves_event_loops(name: str, row: str, tmp_path: Path) -> None:
+    program = Path(_options.__file__).with_name(f"{name}.py")
+    arguments = ["--rounds", "1", "--scale", "0.01", "--out", str(tmp_path)]
+    # In processes of their own: what serves multiprocessing stays until its program ends.
+    done = run_program(program, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert row in done.stdout
+    assert run_program(program, *arguments, "--render").stdout == done.stdout
 
 
 def test_quick_figures_do_not_take_the_place_of_others() -> None:

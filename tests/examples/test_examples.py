@@ -1,11 +1,17 @@
 """Every program of examples/, run as its reader would run it, and what it prints."""
 
+import contextlib
+import http.client
+import json
 import os
 import re
+import select
+import socket
 import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -285,3 +291,50 @@ def test_measures_are_right(tmp_path: Path) -> None:
     expected = f"{source} {lines} {functions} {classes} {nesting} {paths} {hardest} "
     assert finished.stdout.startswith(expected)
     assert "'a': 6" in finished.stdout
+
+
+@pytest.fixture
+def service() -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+    """The web service as a program on a free port, and where it is."""
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "web_service.py")],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        try:
+            host, port = heard(process).removeprefix("http://").split(":")
+            yield process, host, int(port)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def heard(process: subprocess.Popen[str]) -> str:
+    """The next line that it prints."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], 60)
+    assert ready, "it says nothing"
+    return process.stdout.readline().rstrip()
+
+
+def asked(host: str, port: int, path: str) -> str:
+    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+
+def test_the_web_service_stops_the_task_of_a_client_that_goes_away(
+    service: tuple[subprocess.Popen[str], str, int],
+) -> None:
+    process, host, port = service
+    assert json.loads(asked(host, port, "/primes?below=100")) == {"below": 100, "primes": 25}
+    assert heard(process) == "counting primes below 100"
+    with socket.create_connection((host, port)) as client:
+        client.sendall(b"GET /primes?below=1000000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert heard(process) == "counting primes below 1,000,000,000"
+        assert asked(host, port, "/light") == "here"
+    assert heard(process) == "the client went away: interrupted"
+    tasks = json.loads(asked(host, port, "/tasks"))
+    assert (tasks["done"], tasks["interrupted"], tasks["running"]) == (1, 1, 0)
