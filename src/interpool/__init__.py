@@ -99,13 +99,19 @@ _HOMES = {
     "shared": "_inside.shared",
 }
 
+# Modules that need what an extra brings. Not in `__all__`, nor listed until they are imported:
+# whoever asks for all there is may not have it.
+_INTEGRATIONS = frozenset({"joblib"})
+
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _INTEGRATIONS:
+        return import_module(f"{__name__}.{name}")  # which binds the name here
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    from importlib import import_module
-
     found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found

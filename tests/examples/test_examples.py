@@ -42,6 +42,15 @@ def test_numpy_runs_in_a_process(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(find_spec("joblib") is None, reason="joblib is not installed")
+def test_joblib_searches_a_grid(tmp_path: Path) -> None:
+    assert run(tmp_path, "joblib_grid_search.py", "100") == [
+        " 3 neighbours, power 0: 70.0% right",
+        " 3 neighbours, power 1: 70.0% right",
+        " 9 neighbours, power 0: 70.0% right",
+    ]
+
+
 def test_map_keeps_the_order_of_its_items(tmp_path: Path) -> None:
     assert run(tmp_path, "map_in_order.py") == [
         "  27 reaches 1 in 111 steps",
