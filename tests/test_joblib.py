@@ -1,5 +1,6 @@
 """The backend `"interpool"` of joblib: what joblib's own tests ask of one, and what is ours."""
 
+import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import itertools
 import multiprocessing
 import os

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from interpool._inside.queues import Queue
     from interpool._inside.shared import shared
     from interpool._options import Options
+    from interpool._pmap import pmap
     from interpool._recommend import Recommendation, recommend
     from interpool._statistics import Statistics
     from interpool._terms import Retry
@@ -59,6 +60,7 @@ __all__ = [
     "__version__",
     "doctor",
     "explain",
+    "pmap",
     "recommend",
     "shared",
 ]
@@ -95,6 +97,7 @@ _HOMES = {
     "Statistics": "_statistics",
     "doctor": "_doctor.examination",
     "explain": "_explain",
+    "pmap": "_pmap",
     "recommend": "_recommend",
     "shared": "_inside.shared",
 }
