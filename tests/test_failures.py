@@ -856,3 +856,21 @@ def test_every_row_of_the_articles_table_is_answered(tmp_path: Path) -> None:
     assert file.endswith("Open it inside the task, or pass the path")
     assert made.startswith(f"a socket: {cannot} a socket (socket.socket): TypeError: ")
     assert made.endswith("Connect inside the task, or pass the address")
+
+
+def test_a_traceback_that_is_returned_says_where_it_was(pool: InterpreterPoolExecutor) -> None:
+    def fail() -> None:
+        raise LookupError
+
+    def caught() -> Any:
+        try:
+            fail()
+        except LookupError as error:
+            return error.__traceback__
+
+    there = traceback.extract_tb(pool.submit(caught).result())
+    assert [(it.name, it.line) for it in there] == [
+        ("caught", "fail()"),
+        ("fail", "raise LookupError"),
+    ]
+    assert {it.filename for it in there} == {__file__}

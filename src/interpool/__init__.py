@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from interpool._inside.queues import Queue
     from interpool._inside.shared import shared
     from interpool._options import Options
+    from interpool._pmap import pmap
     from interpool._recommend import Recommendation, recommend
     from interpool._statistics import Statistics
     from interpool._terms import Retry
@@ -69,6 +70,7 @@ __all__ = [
     "aio",
     "doctor",
     "explain",
+    "pmap",
     "recommend",
     "shared",
 ]
@@ -107,21 +109,26 @@ _HOMES = {
     "Statistics": "_statistics",
     "doctor": "_doctor.examination",
     "explain": "_explain",
+    "pmap": "_pmap",
     "recommend": "_recommend",
     "shared": "_inside.shared",
 }
 # Modules that are there by attribute, too; what they take is imported when it is used.
-_MODULES = frozenset({"aio", "cluster"})
+_MODULES = frozenset({"aio"})
+
+# Modules that need what an extra brings. Not in `__all__`, nor listed until they are imported:
+# whoever asks for all there is may not have it.
+_INTEGRATIONS = frozenset({"cluster", "joblib"})
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES and name not in _MODULES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
     from importlib import import_module
 
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+    if name in _MODULES or name in _INTEGRATIONS:
+        return import_module(f"{__name__}.{name}")  # which binds the name here
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
     found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found

@@ -12,7 +12,7 @@ from interpool._codec import Call
 from interpool._cpu import available_cores
 from interpool._engine import Engine
 from interpool._future import Future
-from interpool._options import UNCHANGED, Options, Sizes, Unchanged, map_, submit
+from interpool._options import UNCHANGED, Options, Progress, Sizes, Unchanged, map_, submit
 from interpool._statistics import Statistics
 from interpool._terms import Lane, Retry, Terms, checked_retries, checked_timeout
 from interpool._worker import Settings
@@ -179,6 +179,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: Progress = False,
     ) -> Iterator[T]:
         """Return an iterator of `fn(*args)` for the zipped iterables' items, in order.
 
@@ -195,6 +196,12 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
                 workers finish together: a task that waits for another one of the same map may then
                 wait behind it, so give such tasks a chunksize of 1.
             buffersize: the most items submitted and not yet yielded; None submits all at once.
+            progress: whether to show how far it is, from the first result that is asked for: a bar
+                on stderr with rate, remaining time and failures, by tqdm or else rich, if stderr is
+                a terminal or a notebook's. A text stands before it in place of the function's
+                name. A callable is called instead with the number of results taken and that of all,
+                None if no iterable has a length: in the thread that takes them, ten times a second
+                at the most, and at the end, however it ends.
 
         Returns:
             An iterator. It raises `TimeoutError` when the time is up, and an item's exception when
@@ -203,12 +210,13 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
 
         Raises:
             TypeError, ValueError: for a size that makes no sense, or an `fn` that is not callable.
+            ModuleNotFoundError: for a bar, without tqdm and rich.
             TransferError: if the function cannot be sent. An item that cannot be raises it from the
                 iterator, in its turn.
             BrokenInterpreterPool, RuntimeError: as `submit` does.
         """
         sizes = Sizes(chunksize, buffersize, is_ordered=True)
-        return map_(self, self._terms, fn, iterables, timeout, sizes)
+        return map_(self, self._terms, fn, iterables, timeout, sizes, progress)
 
     def map_unordered[T](
         self,
@@ -217,6 +225,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: Progress = False,
     ) -> Iterator[T]:
         """Return an iterator of `fn(*args)` for the zipped iterables' items, as they come.
 
@@ -227,7 +236,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         .. versionadded:: 0.1
         """
         sizes = Sizes(chunksize, buffersize, is_ordered=False)
-        return map_(self, self._terms, fn, iterables, timeout, sizes)
+        return map_(self, self._terms, fn, iterables, timeout, sizes, progress)
 
     def prewarm(self, n: int | None = None) -> None:
         """Start workers now, rather than with the first tasks. Returns at once.

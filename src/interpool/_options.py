@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from interpool._future import Future
 
 
+type Tell = Callable[[int, int | None], object]
+"""Told how many results were taken, and how many there will be, or None."""
+type Progress = bool | str | Tell
+"""Whether a `map` shows how far it is, with what before the bar; or who is told instead."""
+
+
 @final
 class Unchanged:
     """The type of `UNCHANGED`: None means something in an option."""
@@ -67,10 +73,11 @@ class Options:
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: Progress = False,
     ) -> Iterator[T]:
         """Return an iterator of results in order, as the pool's `map` does."""
         sizes = Sizes(chunksize, buffersize, is_ordered=True)
-        return map_(self._pool, self._terms, fn, iterables, timeout, sizes)
+        return map_(self._pool, self._terms, fn, iterables, timeout, sizes, progress)
 
     def map_unordered[T](
         self,
@@ -79,10 +86,11 @@ class Options:
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: Progress = False,
     ) -> Iterator[T]:
         """Return an iterator of results as they come, as the pool's `map_unordered` does."""
         sizes = Sizes(chunksize, buffersize, is_ordered=False)
-        return map_(self._pool, self._terms, fn, iterables, timeout, sizes)
+        return map_(self._pool, self._terms, fn, iterables, timeout, sizes, progress)
 
     def options(
         self,
@@ -138,8 +146,16 @@ def map_(
     iterables: tuple[Iterable[Any], ...],
     timeout: float | None,
     sizes: Sizes,
+    progress: Progress = False,
 ) -> Iterator[Any]:
     """Do what `map` of a pool does."""
+    if progress is not False:
+        from interpool import _progress
+
+        if (wanted := _progress.checked(progress)) is not False:
+            total = _progress.total_of(iterables)  # as it is now
+            results = map_(pool, terms, fn, iterables, timeout, sizes)
+            return _progress.followed(results, wanted, fn, total)
     _map.check_sizes(sizes.chunksize, sizes.buffersize)
     _check_callable(fn)
     engine = pool._engine

@@ -135,6 +135,20 @@ def member(it: enum.Enum) -> Any:
     return NotImplemented
 
 
+def _traceback(it: types.TracebackType) -> Any:
+    """Reduce a traceback to where its frames are: what is in their variables stays here.
+
+    dask returns one with each exception (`dask.threaded`), to raise it with that again.
+    """
+    places = []
+    entry: types.TracebackType | None = it
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        places.append((code.co_filename, code.co_name, entry.tb_lineno))
+        entry = entry.tb_next
+    return values.make_traceback, (tuple(places),)
+
+
 # --- Weak collections: as they are now -----------------------------------------------------------
 
 
@@ -217,6 +231,7 @@ REDUCERS: Final[dict[type, Reducer]] = {
     mmap.mmap: _mmap,
     types.MethodType: values.reduce_method,
     types.CodeType: _code,
+    types.TracebackType: _traceback,
     types.MappingProxyType: _mapping,
     Vars: _vars,
     functools.partialmethod: _partial_method,

@@ -55,6 +55,23 @@ def test_numpy_runs_in_a_process(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(find_spec("joblib") is None, reason="joblib is not installed")
+def test_joblib_searches_a_grid(tmp_path: Path) -> None:
+    assert run(tmp_path, "joblib_grid_search.py", "100") == [
+        " 3 neighbours, power 0: 70.0% right",
+        " 3 neighbours, power 1: 70.0% right",
+        " 9 neighbours, power 0: 70.0% right",
+    ]
+
+
+@pytest.mark.skipif(find_spec("dask") is None, reason="dask is not installed")
+def test_dask_counts_words(tmp_path: Path) -> None:
+    *counts, lanes = run(tmp_path, "dask_word_count.py", "10")
+    assert re.fullmatch(r" +\d+ the", counts[0])
+    assert len(counts) == 5
+    assert re.fullmatch(r"tasks in interpreters: \d+, in processes: 0", lanes)
+
+
 def test_map_keeps_the_order_of_its_items(tmp_path: Path) -> None:
     assert run(tmp_path, "map_in_order.py") == [
         "  27 reaches 1 in 111 steps",
