@@ -30,7 +30,7 @@ from interpool import (
     _timekeeper,
     _worker,
 )
-from interpool._inside import channels, coroutines, values
+from interpool._inside import channels, coroutines, outcomes, values
 from interpool._inside import gate as gates
 from interpool._stops import Reason, Stop
 from support import PATIENCE, Fifo, Gate, add, arrive_and_pass, divide, identity, pass_through
@@ -592,6 +592,23 @@ class Victim:
         self.after.wait(PATIENCE)
         for _ in range(1_000):  # where a late one would land
             pass
+
+
+def test_no_strike_lands_where_an_items_failure_is_described() -> None:
+    strikes = []
+
+    class StrikesError(Exception):
+        def __str__(self) -> str:
+            strikes.append(gates.strike(24))
+            return "struck"
+
+    def fail() -> None:
+        raise StrikesError
+
+    kind, _ = outcomes.call_each(24, fail, [(), ()], 0)
+    assert kind == channels.STRUCK  # as soon as that is over
+    assert set(strikes) == {None}
+    assert not gates.armed
 
 
 def test_a_strike_before_the_gate_opens_keeps_the_task_from_beginning() -> None:

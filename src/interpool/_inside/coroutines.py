@@ -48,7 +48,8 @@ def _lost(loop: Any) -> Iterator[asyncio.Task[Any]]:
     ready = getattr(loop, "_ready", None)
     if ready is None:  # a loop that is not asyncio's own
         return
-    due = {id(getattr(handle._callback, "__self__", None)) for handle in ready}
+    # A copy: who has struck wakes the loop meanwhile, by adding something (`gate.strike`).
+    due = {id(getattr(handle._callback, "__self__", None)) for handle in ready.copy()}
     for task in asyncio.all_tasks(loop):
         waits_for = getattr(task, "_fut_waiter", None)
         if id(task) not in due and (waits_for is None or waits_for.done()):

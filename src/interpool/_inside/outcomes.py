@@ -447,9 +447,15 @@ def _run_each(
         except gate.Interrupted:
             raise
         except BaseException as error:
-            failures[len(found)] = (
-                describe(error, stage) if stage == "run" else _unloaded_item(error, args)
-            )
+            # As in `call`, no strike lands in what describes it. That imports and pickles: CPython
+            # has been seen to crash here, in a `_pickle` whose state was empty.
+            shielded = gate.shield()
+            try:
+                failures[len(found)] = (
+                    describe(error, stage) if stage == "run" else _unloaded_item(error, args)
+                )
+            finally:
+                gate.lift(shielded)
             stage = "run"
             value = None
         found.append(value)
