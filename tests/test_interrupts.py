@@ -8,6 +8,7 @@ import contextlib
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
 import threading
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ from strikes import Caller, StrikeAt, run_with_strikes
 from support import PATIENCE
 
 _FOLDER = Path(interpool.__file__).parent
-OURS = frozenset({*map(str, _FOLDER.glob("*.py")), gates.__file__, threading.__file__})
+OURS = frozenset(
+    {
+        *map(str, _FOLDER.glob("*.py")),
+        *(str(it.__file__) for it in (gates, threading, futures._base)),
+    }
+)
 
 type Pool = InterpreterPoolExecutor
 
@@ -102,6 +108,10 @@ USES: dict[str, Callable[[Pool], Any]] = {
     "refusal": lambda pool: pool.submit(bool, threading.Lock()),
     "limit": lambda pool: pool.options(timeout=PATIENCE, retries=1).submit(int, "x"),
     "figures": lambda pool: (repr(pool), pool.statistics()),
+    "wait": lambda pool: futures.wait([pool.submit(int), pool.submit(int)], PATIENCE),
+    "as_completed": lambda pool: [
+        it.result() for it in futures.as_completed([pool.submit(int), pool.submit(int)], PATIENCE)
+    ],
 }
 
 
@@ -114,3 +124,18 @@ def test_a_pool_that_is_used(pool: Pool, use: str) -> None:
 
     assert run_with_strikes(OURS, attempt) > 20
     Caller(pool.shutdown).result()
+
+
+@pytest.mark.parametrize("ask", ["result", "exception"])
+def test_a_result_that_another_thread_reads(
+    pool: Pool, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool._engine, "wait_for", lambda *_: None)
+
+    def attempt(strike: StrikeAt) -> bool:
+        future = pool.submit(int, "7")
+        _, has_come = strike.run(lambda: getattr(future, ask)(PATIENCE))
+        assert Caller(future.result).result() == 7
+        return has_come
+
+    assert run_with_strikes(OURS, attempt) > 5

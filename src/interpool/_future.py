@@ -8,12 +8,12 @@ engine's lock; under that lock the engine ends the futures that have none withou
 
 import concurrent.futures
 import contextlib
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any, Final
 
+from interpool._guarded import GuardedWaiters, guarded_condition
 from interpool._inside.channels import STRUCK
 from interpool._interrupts import Deferred
 from interpool._stops import GRACE, Reason, Stop
@@ -69,9 +69,9 @@ class Future[T](Task, concurrent.futures.Future[T]):
         with Deferred(), self._engine.lock:
             if "_condition" not in own:
                 self._is_asked = True
-                own["_waiters"] = []
+                own["_waiters"] = GuardedWaiters()
                 own["_done_callbacks"] = []
-                own["_condition"] = threading.Condition()
+                own["_condition"] = guarded_condition()
                 self._engine.listen_to(self)
         return own[name]
 
