@@ -16,6 +16,7 @@ import functools
 import importlib.machinery
 import logging
 import marshal
+import os
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -58,17 +59,36 @@ _ORDER: Final = """__import__("sys").modules["_interpool_loop"].{}"""
 @functools.cache
 def modules_inside(names: tuple[str, ...] = _inside.MODULES) -> bytes:
     """The names, files and marshalled code of what runs inside, from byte code where that is."""
+    return marshal.dumps(
+        [
+            (dotted, file, marshal.dumps(loader.get_code(dotted)))
+            for dotted, file, loader in map(_find, names)
+        ]
+    )
+
+
+@functools.cache
+def later_inside() -> bytes:
+    """The same of what a worker may come to need, without the code where it finds that itself.
+
+    That is in files: it is 0.3 MB, which most workers would hold for nothing.
+    """
     found = []
-    for name in names:
-        dotted = f"{_inside.__name__}.{name}"
-        # Found anew, for in a worker, where a pool may live too, the loaded module has no spec.
-        spec = importlib.machinery.PathFinder.find_spec(dotted, _inside.__path__)
-        loader: Any = (
-            spec and spec.loader
-        )  # of source files or of a zip archive: both give the code
-        code = marshal.dumps(loader.get_code(dotted))
-        found.append((dotted, str(spec and spec.origin), code))
+    for dotted, file, loader in map(_find, _inside.LATER):
+        is_there = type(loader) is importlib.machinery.SourceFileLoader
+        code = b"" if is_there else marshal.dumps(loader.get_code(dotted))
+        found.append((dotted, file, code))
     return marshal.dumps(found)
+
+
+def _find(name: str) -> tuple[str, str, Any]:
+    """Find a module that runs inside: its whole name, its file, and what gives its code."""
+    dotted = f"{_inside.__name__}.{name}"
+    # Found anew, for in a worker, where a pool may live too, the loaded module has no spec.
+    spec = importlib.machinery.PathFinder.find_spec(dotted, _inside.__path__)
+    assert spec is not None  # noqa: S101 - it is a part of this package
+    # The program may come to be in another folder.
+    return dotted, os.path.abspath(str(spec.origin)), spec.loader  # noqa: PTH100 - no `pathlib` for a worker
 
 
 @contextlib.contextmanager
@@ -213,7 +233,7 @@ class Worker:
         )
         boot = {
             "modules": modules_inside(),
-            "later": modules_inside(_inside.LATER),
+            "later": later_inside(),
             "settings": marshal.dumps(arguments),
             "is_spare": is_spare,
             "board": self.board,

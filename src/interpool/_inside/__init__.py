@@ -18,7 +18,7 @@ from typing import Final
 MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loop")
 # The same for a worker process, whose loop is another one: imported here when there is a process.
 PROCESS_MODULES: Final = (*MODULES[:-1], "process")
-# Sent as well, and executed when something of them comes, or is asked for.
+# Executed when something of them comes, or is asked for: a worker is told where they are.
 LATER: Final = (
     *("coroutines", "sharing", "queues", "shared"),
     *("holding", "locks", "events"),

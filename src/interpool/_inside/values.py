@@ -723,7 +723,7 @@ HANDLES: dict[type, Callable[[Any, bool], Any]] = {}
 # What the pool has shared with its workers, for the module `shared`.
 given: Any = None
 
-# The names, files and code of what a worker may come to need, as `_worker.modules_inside` has it.
+# The names, files and code of what a worker may come to need, as `_worker.later_inside` has it.
 later = b""
 
 
@@ -738,13 +738,22 @@ def module_inside(name: str) -> Any:
                 del module.__spec__, module.__loader__  # as in `_worker`
                 sys.modules[dotted] = module
                 try:
-                    exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
+                    exec(_code_of(dotted, file, code), module.__dict__)  # noqa: S102 - our own
                 except BaseException:  # a task was struck: the next one begins anew
                     del sys.modules[dotted]
                     raise
         if not later:
             __import__(dotted)
     return sys.modules[dotted]
+
+
+def _code_of(dotted: str, file: str, code: bytes) -> Any:
+    """Return a module's code, from its file if it was not sent."""
+    if code:
+        return marshal.loads(code)
+    from _frozen_importlib_external import SourceFileLoader
+
+    return SourceFileLoader(dotted, file).get_code(dotted)
 
 
 def make_handle(module: str, name: str, state: Any) -> Any:

@@ -38,7 +38,7 @@ from interpool._lanes.base import Host, Lane
 from interpool._output import Output
 from interpool._reports import report
 from interpool._task import Raised, Task
-from interpool._worker import Settings, modules_inside
+from interpool._worker import Settings, later_inside, modules_inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -437,8 +437,7 @@ class ProcessHost(Host):
             OSError: if the system gives none, or no descriptors.
         """
         settings = self._settings
-        names = _inside.PROCESS_MODULES, _inside.LATER
-        modules = marshal.dumps(tuple(map(modules_inside, names)))
+        modules = marshal.dumps((modules_inside(_inside.PROCESS_MODULES), later_inside()))
         ours, theirs = socket.socketpair()
         self._switchboard, calls = socket.socketpair()
         self._results, results = os.pipe()
