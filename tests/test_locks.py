@@ -27,8 +27,8 @@ from interpool import (
     Semaphore,
     TaskInterrupted,
 )
+from interpool._inside import bells, holding, sharing
 from interpool._inside import gate as gates
-from interpool._inside import holding, sharing
 from support import PATIENCE, Gate, add, run_program
 
 TINY = 0.001  # seconds: of waits that are to be in vain
@@ -61,13 +61,13 @@ def memory() -> Iterator[int]:
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch, arrivals: Gate) -> Gate:
     """Through which it is told whenever a thread in this interpreter is in a line, to sleep."""
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
 
-    def telling(self: sharing.Bell, deadline: float | None) -> bool:
+    def telling(self: bells.Bell, deadline: float | None) -> bool:
         os.write(arrivals.entry, b".")
         return sleep(self, deadline)
 
-    monkeypatch.setattr(sharing.Bell, "sleep", telling)
+    monkeypatch.setattr(bells.Bell, "sleep", telling)
     return arrivals
 
 
@@ -539,7 +539,7 @@ def test_what_was_promised_to_who_is_interrupted_goes_to_the_next(
         import os
         import sys
 
-        bell = sys.modules["_interpool_sharing"].Bell
+        bell = sys.modules["_interpool_bells"].Bell
         sleep = bell.sleep
 
         def sleeping(self: Any, deadline: float | None) -> Any:
@@ -815,15 +815,15 @@ def test_each_gives_back_its_own() -> None:
 def test_what_is_promised_cannot_be_released(
     threads: ThreadPoolExecutor, waiting: Gate, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
 
-    def sleep_longer(self: sharing.Bell, deadline: float | None) -> bool:
+    def sleep_longer(self: bells.Bell, deadline: float | None) -> bool:
         try:
             return sleep(self, deadline)
         finally:
             gate.wait()
 
-    monkeypatch.setattr(sharing.Bell, "sleep", sleep_longer)
+    monkeypatch.setattr(bells.Bell, "sleep", sleep_longer)
     lock = Lock()
     lock.acquire()
     waiter = threads.submit(lock.acquire)
@@ -904,15 +904,15 @@ def test_ctrl_c_ends_a_wait_of_the_main_thread() -> None:
     done = run_program(
         "import os, signal, threading\n"
         "from interpool import Lock, Event, Barrier, InterpreterPoolExecutor\n"
-        "from interpool._inside import sharing\n"
-        "sleep = sharing.Bell.sleep\n"
+        "from interpool._inside import bells\n"
+        "sleep = bells.Bell.sleep\n"
         "def struck(self, deadline):\n"
         "    threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()\n"
         "    return sleep(self, deadline)\n"
         "pool = InterpreterPoolExecutor(1)\n"
         "lock, event, barrier = Lock(), Event(), Barrier(2)\n"
         "lock.acquire()\n"
-        "sharing.Bell.sleep = struck\n"
+        "bells.Bell.sleep = struck\n"
         "for wait in lock.acquire, event.wait, barrier.wait:\n"
         "    try:\n"
         "        wait()\n"

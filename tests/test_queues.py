@@ -28,8 +28,8 @@ from interpool import (
     TransferError,
     _interrupts,
 )
+from interpool._inside import bells, queues, sharing
 from interpool._inside import gate as gates
-from interpool._inside import queues, sharing
 from queue_tasks import Point, consume_until_struck, echo, produce_until_struck
 from strikes import Caller, StrikeAt, run_with_strikes
 from support import PATIENCE, Gate, run_program
@@ -346,14 +346,14 @@ def test_nobody_takes_what_was_given_to_one_who_waits(
 ) -> None:
     it = Queue()
     may_go = threading.Event()
-    read = sharing.Bell._poll_until
+    read = bells.Bell._poll_until
 
     def read_late(bell: Any, deadline: float | None, alarm: int | None) -> bool:
         is_rung = read(bell, deadline, alarm)
         assert may_go.wait(PATIENCE)
         return is_rung
 
-    monkeypatch.setattr(sharing.Bell, "_poll_until", read_late)
+    monkeypatch.setattr(bells.Bell, "_poll_until", read_late)
     getter = Caller(functools.partial(it.get, timeout=PATIENCE))
     waiters.join()
     it.put("given")
@@ -402,7 +402,7 @@ def test_a_finalizer_cannot_use_it_in_the_midst_of_its_use() -> None:
 
 # --- Struck at each step -------------------------------------------------------------------------
 
-OURS = frozenset({queues.__file__, sharing.__file__, gates.__file__})
+OURS = frozenset({queues.__file__, sharing.__file__, bells.__file__, gates.__file__})
 
 
 def run_with_a_strike_at_each_step(attempt: Callable[[StrikeAt], bool]) -> int:
@@ -529,7 +529,7 @@ def test_a_handler_that_raises_leaves_nothing_locked_and_loses_no_item() -> None
 def test_what_was_given_to_one_who_is_struck_goes_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
     gift: list[Callable[[], None]] = []
 
     def sleep_when_given(bell: Any, deadline: float | None) -> bool:
@@ -537,7 +537,7 @@ def test_what_was_given_to_one_who_is_struck_goes_to_the_next(
             Caller(gift.pop()).result()
         return sleep(bell, deadline)
 
-    monkeypatch.setattr(sharing.Bell, "sleep", sleep_when_given)
+    monkeypatch.setattr(bells.Bell, "sleep", sleep_when_given)
 
     def attempt_to_get(strike: StrikeAt) -> bool:
         it = Queue()

@@ -23,7 +23,7 @@ from interpool import (
     Queue,
     TaskInterrupted,
 )
-from interpool._inside import queues, sharing
+from interpool._inside import bells, queues, sharing
 from support import PATIENCE, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -44,14 +44,14 @@ def lane(pool: InterpreterPoolExecutor) -> Options:
 def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     """What is released when a worker process begins to wait: a thread of this process does it."""
     sleeping = threading.Semaphore(0)
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
 
-    def note_and_sleep(self: sharing.Bell, deadline: float | None) -> bool:
-        if threading.get_ident() in sharing.alarms:
+    def note_and_sleep(self: bells.Bell, deadline: float | None) -> bool:
+        if threading.get_ident() in bells.alarms:
             sleeping.release()
         return sleep(self, deadline)
 
-    monkeypatch.setattr(sharing.Bell, "sleep", note_and_sleep)
+    monkeypatch.setattr(bells.Bell, "sleep", note_and_sleep)
     return sleeping
 
 

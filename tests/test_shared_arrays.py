@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interpool import InterpreterPoolExecutor, Queue, SharedArray, SharedBuffer, TransferError
-from interpool._inside import arrays, buffers, formats, memory, sharing, strides, values
+from interpool._inside import arrays, bells, buffers, formats, memory, sharing, strides, values
 from support import Gate, set_first
 
 np = pytest.importorskip("numpy")
@@ -50,7 +50,7 @@ def memory_is_back() -> Iterator[None]:
     before = mappings(), descriptors(), len(memory._known)
     yield
     gc.collect()
-    sharing._bells.clear()  # of queues
+    bells.forget()  # of queues
     assert (mappings(), descriptors(), len(memory._known)) == before
 
 

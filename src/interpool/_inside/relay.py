@@ -40,11 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from typing import Any, Final
 
-    from interpool._inside import gate, sharing, values, wire
+    from interpool._inside import bells, gate, sharing, values, wire
 else:
     import _interpool_gate as gate
     import _interpool_values as values
 
+    bells = values.module_inside("bells")
     sharing = values.module_inside("sharing")
     wire = values.module_inside("wire")
 
@@ -307,13 +308,13 @@ class _Line:
                     _alarm.silence()
             return
         # On behalf of another process, whose main this one is.
-        alarm = sharing.alarms.get(_thread.get_ident())
+        alarm = bells.alarms.get(_thread.get_ident())
         if alarm is not None and not self._has_cancelled:
             poll = select.poll()
             poll.register(self._wire.socket, select.POLLIN)
             poll.register(alarm, select.POLLIN)
             if self._wire.socket.fileno() not in [it for it, _ in poll.poll()]:
-                raise sharing.Cancelled
+                raise bells.Cancelled
 
     def drop(self) -> None:
         """Tell main what this process has let go of."""

@@ -24,7 +24,6 @@ import _thread
 import _weakref
 import mmap
 import os
-import select
 import sys
 import time
 
@@ -33,10 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    from interpool._inside import gate, values
+    from interpool._inside import bells, gate, values
 else:
     import _interpool_gate as gate
     import _interpool_values as values
+
+    bells = values.module_inside("bells")
 
 sys.modules["_interpool_sharing"] = sys.modules["interpool._inside.sharing"]
 __name__ = "_interpool_sharing"
@@ -47,19 +48,6 @@ _WORDS = HEADER // 8
 # Numbers before the lines, and threads that fit into one of the two lines.
 OWN_WORDS = 32
 LINE = (_WORDS - OWN_WORDS) // 2
-# Milliseconds that a wait lasts at the most, before it looks at the clock again: poll(2) takes an
-# int of them.
-_LONGEST = 1 << 30
-
-_now = time.monotonic
-
-
-class Cancelled(BaseException):
-    """Raised in a thread that waits for another process, which has changed its mind or is gone."""
-
-
-# Of threads that wait for another process: the descriptor of it that ends their waiting.
-alarms: dict[int, int] = {}
 
 
 # --- Memory --------------------------------------------------------------------------------------
@@ -138,89 +126,6 @@ def duplicate(fd: int, identity: Identity) -> int:
     return found
 
 
-# --- Bells ---------------------------------------------------------------------------------------
-
-
-class Bell:
-    """What one thread sleeps by, and another one wakes it with."""
-
-    def __init__(self, value: int = 0, *, is_semaphore: bool = False) -> None:
-        """Make one.
-
-        Args:
-            value: how often it has been rung already, 0 or 1.
-            is_semaphore: whether one reading takes one ring only.
-        """
-        if hasattr(os, "eventfd"):
-            flags = os.EFD_CLOEXEC | (os.EFD_SEMAPHORE if is_semaphore else 0)
-            self.out = self.into = os.eventfd(value, flags)
-            self.size = 8
-        else:
-            self.out, self.into = os.pipe()
-            self.size = 1 if is_semaphore else 512
-            if value:
-                os.write(self.into, b".")
-        self._poll = select.poll()
-        self._poll.register(self.out, select.POLLIN)
-
-    def sleep(self, deadline: float | None) -> bool:
-        """Wait for a ring until a time of `time.monotonic`; return whether there was one.
-
-        Raises:
-            Cancelled: if it was for another process, and that wants it no more.
-        """
-        thread = _thread.get_ident()
-        gate.bells[thread] = self.into
-        try:
-            # A strike that came before that line has not rung. It lands behind this call.
-            alarm = alarms.get(thread)
-            if deadline is None and alarm is None:
-                os.read(self.out, self.size)
-                return True
-            return self._poll_until(deadline, alarm)
-        finally:
-            gate.bells.pop(thread, None)
-
-    def _poll_until(self, deadline: float | None, alarm: int | None) -> bool:
-        poll = self._poll
-        if alarm is not None:
-            poll = select.poll()
-            poll.register(self.out, select.POLLIN)
-            poll.register(alarm, select.POLLIN)
-        while True:
-            left = _LONGEST if deadline is None else min((deadline - _now()) * 1000, _LONGEST)
-            ready = {fd for fd, _ in poll.poll(max(left, 0))}
-            if self.out in ready:
-                os.read(self.out, self.size)
-                return True
-            if ready:
-                raise Cancelled
-            if deadline is not None and _now() >= deadline:
-                return False
-
-    def silence(self) -> None:
-        """Take a ring if there is one: it may have been read when a strike came."""
-        if self._poll.poll(0):
-            os.read(self.out, self.size)
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close it: nobody has it in a line."""
-        for fd in {vars(self).get("out", -1), vars(self).get("into", -1)}:
-            if fd != -1:
-                close(fd)
-
-
-# Bells of this interpreter that nobody waits for, a few. A wait takes one and gives it back, for
-# several waits of one thread may be under way: a signal's handler may wait, too.
-_bells: list[Bell] = []
-_BELLS_KEPT = 8  # arbitrary: a new one costs 2 us
-
-
-def forget_bells() -> None:
-    """Close the bells that nobody waits for."""
-    _bells.clear()
-
-
 # --- What is shared ------------------------------------------------------------------------------
 
 type State = tuple[int, int, int, int, Identity, Identity, bool]
@@ -238,7 +143,7 @@ def _count_fork() -> None:
     global _generation  # noqa: PLW0603 - the state of this module
     _generation += 1
     _known.clear()
-    forget_bells()
+    bells.forget()
     gate.bells.clear()
 
 
@@ -264,13 +169,13 @@ class Primitive:
         """
         memory = create_memory(HEADER + nbytes)
         try:
-            lock = Bell(1, is_semaphore=True)
+            lock = bells.Bell(1, is_semaphore=True)
         except BaseException:
             os.close(memory)
             raise
         self._adopt(memory, lock)
 
-    def _adopt(self, memory: int, lock: Bell) -> None:
+    def _adopt(self, memory: int, lock: bells.Bell) -> None:
         self._own = Descriptor(memory)
         self._memory = memory
         self._lock = lock
@@ -318,7 +223,7 @@ class Primitive:
             if found is not None:
                 return found  # type: ignore[no-any-return]
             made = cls.__new__(cls)
-            lock = Bell.__new__(Bell)
+            lock = bells.Bell.__new__(bells.Bell)
             lock.out = duplicate(out, lock_identity)
             lock.into = lock.out if into == out else os.dup(into)
             lock.size = 8 if hasattr(os, "eventfd") else 1
@@ -368,7 +273,7 @@ class Primitive:
         os.write(self._lock.into, gate.ONE[: self._lock.size])
         return shielded
 
-    def _sleep(self, bell: Bell, deadline: float | None) -> bool:
+    def _sleep(self, bell: bells.Bell, deadline: float | None) -> bool:
         """Sleep without the lock; only meanwhile a strike or Ctrl-C may come."""
         shielded = self._unlock()
         is_rung: bool
@@ -407,7 +312,7 @@ class Primitive:
         if words[start] == LINE - 1:
             message = f"{LINE - 1} threads wait for {self._name()}, and there is no room for more"
             raise RuntimeError(message)
-        bell = _bells.pop() if _bells else Bell()
+        bell = bells.take()
         words[start] += 1
         words[start + words[start]] = bell.into
         error: BaseException | None = None
@@ -423,9 +328,7 @@ class Primitive:
         is_served = not self._take_out(start, bell.into)
         if is_served and not is_rung:
             bell.silence()
-        # Those of tasks stay: a strike may yet ring, or land in the finalizer, and get lost.
-        if gate.is_in_task() or len(_bells) < _BELLS_KEPT:
-            _bells.append(bell)
+        bells.give(bell)
         return is_served, error
 
     def _is_in(self, start: int, bell: int) -> bool:
@@ -434,10 +337,10 @@ class Primitive:
     def _take_out(self, start: int, bell: int) -> bool:
         words = self.words
         count = words[start]
-        bells = words[start + 1 : start + 1 + count].tolist()
-        if bell not in bells:
+        line = words[start + 1 : start + 1 + count].tolist()
+        if bell not in line:
             return False
-        place = start + 1 + bells.index(bell)
+        place = start + 1 + line.index(bell)
         words[place : start + count] = words[place + 1 : start + 1 + count]
         words[start] = count - 1
         return True
@@ -474,7 +377,7 @@ def _close_given(descriptors: dict[int, Identity]) -> None:
 
 def deadline_of(wait: float | None) -> float | None:
     """The time of `time.monotonic` that is so many seconds away."""
-    return None if wait is None else _now() + wait
+    return None if wait is None else time.monotonic() + wait
 
 
 # --- What may not come in between ----------------------------------------------------------------

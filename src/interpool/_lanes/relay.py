@@ -10,7 +10,7 @@ sees. It guarantees, beside what is said there:
 * **A process holds what it has said that it has, and nothing else.** What it lets go of it does not
   keep locked either, for nobody there could release it any more.
 * **No wait here outlasts who it is for.** A thread that waits for a bell looks at its connection,
-  too (`sharing.alarms`), on which nothing comes meanwhile but a cancellation, or the end.
+  too (`bells.alarms`), on which nothing comes meanwhile but a cancellation, or the end.
 
 "Main" is whoever has the pool: a worker interpreter may, or another worker process, which asks its
 own main in turn.
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from interpool import _threads
-from interpool._inside import sharing, values, wire
+from interpool._inside import bells, sharing, values, wire
 from interpool._reports import report
 
 type Done = tuple[Any, Callable[[], object] | None, int]
@@ -227,11 +227,11 @@ class _Connection:
                 return
             (self.who,), _ = first
             while (asked := self._next()) is not None:
-                sharing.alarms[thread] = self.wire.socket.fileno()
+                bells.alarms[thread] = self.wire.socket.fileno()
                 try:
                     done = self._do(*asked)
                 finally:
-                    sharing.alarms.pop(thread, None)
+                    bells.alarms.pop(thread, None)
                 if done is not None:
                     self._give(*done)
                 del asked, done
@@ -262,7 +262,7 @@ class _Connection:
         else:
             try:
                 return self._DOES[kind](self, body, *asked)
-            except sharing.Cancelled:
+            except bells.Cancelled:
                 self._cancelled()
             except Exception as error:
                 self._fail(error)
