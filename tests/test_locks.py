@@ -27,7 +27,7 @@ from interpool import (
     Semaphore,
     TaskInterrupted,
 )
-from interpool._inside import bells, holding, sharing
+from interpool._inside import bells, handles, holding, sharing
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, run_program
 
@@ -358,6 +358,7 @@ MAKERS: list[Callable[[], Any]] = [
     BoundedSemaphore,
     Event,
     lambda: Barrier(2),
+    Queue,
 ]
 
 
@@ -370,6 +371,33 @@ def test_it_is_the_same_everywhere(make: Callable[[], Any], pool: InterpreterPoo
     assert make() != one
     assert one != 1
     assert pool.submit(lambda it: it == one, one).result(PATIENCE)
+
+
+def test_all_are_the_same_in_a_process_too(pool: InterpreterPoolExecutor) -> None:
+    ones = [make() for make in MAKERS]
+    items: Queue = Queue()
+    items.put(ones)
+
+    def them_and_their_hashes(ones: list[Any], items: Queue) -> tuple[list[Any], list[int]]:
+        again = items.get()
+        assert ones == again
+        assert not any(one is other for one, other in zip(ones, again, strict=True))
+        assert len({*ones, *again}) == len(ones)
+        return ones, [*map(hash, ones)]
+
+    work = pool.options(lane="process").submit(them_and_their_hashes, ones, items)
+    assert work.result(PATIENCE) == (ones, [*map(hash, ones)])
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_others_of_the_same_hash_are_others(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles.Handle, "__hash__", lambda _: 1)
+    one, another = make(), make()
+    assert hash(one) == hash(another)
+    assert one != another
+    assert len({one, another}) == 2
 
 
 @pytest.mark.parametrize("make", MAKERS)

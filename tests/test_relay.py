@@ -23,7 +23,7 @@ from interpool import (
     Queue,
     TaskInterrupted,
 )
-from interpool._inside import bells, queues, sharing
+from interpool._inside import bells, handles, queues, sharing
 from support import PATIENCE, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -292,7 +292,7 @@ def test_an_error_in_main_is_one_of_the_same_class_here(lane: Options) -> None:
 def test_what_is_of_an_unknown_process_is_refused() -> None:
     state: Any = (1, 0, 0, 0, (0, 0), (0, 0), False)
     with pytest.raises(RuntimeError, match="the Queue belongs to another process"):
-        sharing.of_state(queues.Core, state, "Queue")
+        handles.core_of(queues.Core, state, "Queue")
 
 
 def test_processes_have_memory_of_mains(lane: Options) -> None:

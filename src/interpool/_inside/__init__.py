@@ -20,7 +20,7 @@ MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loo
 PROCESS_MODULES: Final = (*MODULES[:-1], "process")
 # Sent as well, and executed when something of them comes, or is asked for.
 LATER: Final = (
-    *("coroutines", "bells", "sharing", "queues", "shared"),
+    *("coroutines", "bells", "sharing", "handles", "queues", "shared"),
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
     *("wire", "relay"),

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Self
 
-    from interpool._inside import formats, memory, sharing, strides, values
+    from interpool._inside import formats, handles, memory, sharing, strides, values
 else:
     import _interpool_values as values
 
     formats = values.module_inside("formats")
+    handles = values.module_inside("handles")
     memory = values.module_inside("memory")
     sharing = values.module_inside("sharing")
     strides = values.module_inside("strides")
@@ -311,7 +312,7 @@ class Handle:
         try:
             state = self._check_open().state(is_kept=is_kept, is_readonly=is_readonly)
         except sharing.Gone:
-            raise sharing.gone(type(self).__name__) from None
+            raise handles.gone(type(self).__name__) from None
         return state, self.format, self._place(), is_readonly
 
     @classmethod
@@ -320,14 +321,14 @@ class Handle:
         try:
             found = memory.Memory.of_state(state)
         except sharing.Gone:
-            raise sharing.gone(cls.__name__) from None
+            raise handles.gone(cls.__name__) from None
         made = cls.__new__(cls)
         made._adopt(memory.Lease(found, code), place, is_readonly=is_readonly)
         return made
 
     def __reduce__(self) -> Any:
         """Refuse: where nobody knows the process, its descriptors mean nothing."""
-        raise sharing.unpicklable(self)
+        raise handles.unpicklable(self)
 
 
 def register(kind: type, module: str) -> None:

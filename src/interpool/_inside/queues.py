@@ -21,14 +21,15 @@ import sys
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any, ClassVar, Self
+    from typing import Any, ClassVar
 
-    from interpool._inside import channels, sharing, values
+    from interpool._inside import channels, handles, sharing, values
 else:
     import _interpool_channels as channels
     import _interpool_values as values
 
     sharing = values.module_inside("sharing")
+    handles = values.module_inside("handles")
 
 sys.modules["_interpool_queues"] = sys.modules["interpool._inside.queues"]
 __name__ = "_interpool_queues"
@@ -391,7 +392,7 @@ def decode(data: bytes) -> Any:
 # --- What users see ------------------------------------------------------------------------------
 
 
-class Queue:
+class Queue(handles.Handle):
     """A queue between all workers of a pool, in interpreters and in processes, and its owner.
 
     First in, first out; whoever waits longest is served first. Handed to a task as an argument, or
@@ -409,7 +410,9 @@ class Queue:
     it was made for as long as others need it, or in a task that is not done.
     """
 
-    __slots__ = ("__weakref__", "_core")
+    __slots__ = ()
+
+    _kind = Core
 
     def __init__(self, maxsize: int = 0) -> None:
         """Make a queue.
@@ -425,7 +428,7 @@ class Queue:
         if size is None:
             message = f"maxsize is to be an integer, not {type(maxsize).__name__}"
             raise TypeError(message)
-        self._core: Any = sharing.make(Core, max(size, 0))
+        self._core = handles.make(Core, max(size, 0))
 
     # --- putting ---------------------------------------------------------------------------------
 
@@ -602,17 +605,6 @@ class Queue:
         """
         self._core.shut(bool(immediate))
 
-    def __eq__(self, other: object) -> bool:
-        """Whether it is the same queue."""
-        if not isinstance(other, Queue):
-            return NotImplemented
-        mine, theirs = self._core.identity, other._core.identity
-        return bool(mine == theirs)
-
-    def __hash__(self) -> int:
-        """Of the queue, in whichever interpreter."""
-        return hash(self._core.identity)
-
     def __repr__(self) -> str:
         """Say what it is and what is in it."""
         count, most, is_shut = self._core.counts()
@@ -621,19 +613,9 @@ class Queue:
             f"<interpool.Queue of {count} item{'s'[: count != 1]}{bound}{', shut down' * is_shut}>"
         )
 
-    def __reduce__(self) -> Any:
-        """Refuse: where nobody knows the process, its descriptors mean nothing."""
-        raise sharing.unpicklable(self)
-
-    @classmethod
-    def _of_state(cls, state: Any) -> Self:
-        made = cls.__new__(cls)
-        made._core = sharing.of_state(Core, state, cls.__name__)
-        return made
-
 
 Queue.__module__ = "interpool"
-sharing.register(Queue, "queues")
+handles.register(Queue, "queues")
 
 
 def _wait_of(block: bool, timeout: float | None) -> float | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    from interpool._inside import bells, gate, values
+    from interpool._inside import bells, gate
 else:
     import _interpool_gate as gate
     import _interpool_values as values
@@ -411,67 +411,3 @@ def _lift(shielded: Any) -> None:
 def _is_of_main_thread(shielded: Any) -> bool:
     """Whether it is signals that have to wait, and not a strike: see `_shield`."""
     return type(shielded) is _deferred
-
-
-# --- Handles -------------------------------------------------------------------------------------
-
-
-def make(core: type[Primitive], *args: Any) -> Any:
-    """Make something new to share: here, or in the main process if this is a worker of it."""
-    process = sys.modules.get("_interpool_process")
-    if process is None or process.switchboard is None:
-        return core(*args)
-    return values.module_inside("relay").make(core, *args)
-
-
-def who() -> int:
-    """The number of this thread: no other one has it, in whatever interpreter or process."""
-    process = sys.modules.get("_interpool_process")
-    if process is None or process.switchboard is None:
-        return _thread.get_ident()
-    found: int = values.module_inside("relay").who()
-    return found
-
-
-def of_state(core: type[Primitive], state: State, name: str) -> Any:
-    """Return what was sent: this interpreter's own, or what stands for the main process's.
-
-    Raises:
-        ReferenceError: if nobody has it any more.
-        RuntimeError: if it is of a process that this one knows nothing of.
-        OSError: if there are no more descriptors.
-    """
-    if state[0] != os.getpid():
-        return values.module_inside("relay").of_state(core, state, name)
-    try:
-        return core.of_state(state)
-    except Gone:
-        raise gone(name) from None
-
-
-def gone(name: str) -> ReferenceError:
-    """The error for what nobody has any more."""
-    message = (
-        f"the {name} that was sent here is gone: whoever made it let go of it before it "
-        "arrived. Keep it where it was made until the task is done"
-    )
-    return ReferenceError(message)
-
-
-def register(kind: type, module: str) -> None:
-    """Have handles of a class sent by the codec: each has its core in `_core`."""
-
-    def reduce(handle: Any, is_kept: bool) -> Any:
-        state = handle._core.state(is_kept=is_kept)
-        return values.make_handle, (module, kind.__name__, state)
-
-    values.HANDLES[kind] = reduce
-
-
-def unpicklable(handle: object) -> TypeError:
-    """The error for whoever pickles a handle by other means than a pool's."""
-    message = (
-        f"a {type(handle).__name__} goes to the workers of a pool, as an argument or a global of a "
-        "task, and cannot be pickled otherwise"
-    )
-    return TypeError(message)

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from interpool import _threads
-from interpool._inside import bells, sharing, values, wire
+from interpool._inside import bells, handles, sharing, values, wire
 from interpool._reports import report
 
 type Done = tuple[Any, Callable[[], object] | None, int]
@@ -286,11 +286,11 @@ class _Connection:
         return result, undo and (lambda: undo(core, args, result)), -1
 
     def _hold(self, _: list[Any], place: Place, state: sharing.State, name: str) -> Done:
-        core = sharing.of_state(_class_of(place), state, name)
+        core = handles.core_of(_class_of(place), state, name)
         return self._owner.hold(place, core), None, -1
 
     def _make(self, args: list[Any], place: Place) -> Done:
-        return self._owner.hold(place, sharing.make(_class_of(place), *args)), None, -1
+        return self._owner.hold(place, handles.make(_class_of(place), *args)), None, -1
 
     def _make_own(self, _: list[Any], key: wire.Key) -> Done:
         state = self._owner.find(key).state(is_kept=False)
