@@ -27,7 +27,7 @@ from interpool import (
     Semaphore,
     TaskInterrupted,
 )
-from interpool._inside import bells, handles, holding, sharing
+from interpool._inside import bells, descriptors, handles, holding
 from interpool._inside import gate as gates
 from support import PATIENCE, Gate, add, run_program
 
@@ -53,7 +53,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def memory() -> Iterator[int]:
-    made = sharing.create_memory(mmap.PAGESIZE)
+    made = descriptors.create_memory(mmap.PAGESIZE)
     yield made
     os.close(made)
 

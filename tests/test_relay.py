@@ -23,7 +23,7 @@ from interpool import (
     Queue,
     TaskInterrupted,
 )
-from interpool._inside import bells, handles, queues, sharing
+from interpool._inside import bells, descriptors, handles, queues
 from support import PATIENCE, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -306,10 +306,10 @@ def test_processes_have_memory_of_mains(lane: Options) -> None:
         finally:
             os.close(fd)
 
-    memory = sharing.create_memory(100)
+    memory = descriptors.create_memory(100)
     try:
         os.pwrite(memory, b"main ", 0)
-        state = os.getpid(), memory, sharing.identity_of(memory)
+        state = os.getpid(), memory, descriptors.identity_of(memory)
         assert lane.submit(read, state).result(PATIENCE) == b"main "
         assert os.pread(memory, 5, 8) == b"there"
         gone = os.getpid(), memory, (0, 0)
@@ -336,7 +336,7 @@ def test_main_has_memory_for_as_long_as_a_process_wants_it(lane: Options) -> Non
     _, fd, identity = states.get(timeout=PATIENCE)
     _, given, same = states.get(timeout=PATIENCE)
     assert os.pread(fd, 5, 0) == os.pread(given, 5, 0) == b"there"
-    assert identity == same == sharing.identity_of(fd) == sharing.identity_of(given)
+    assert identity == same == descriptors.identity_of(fd) == descriptors.identity_of(given)
     os.close(given)
     word.put(None)
     making.result(PATIENCE)

@@ -17,13 +17,13 @@ from typing import Final
 
 MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loop")
 # The same for a worker process, whose loop is another one: imported here when there is a process.
-PROCESS_MODULES: Final = (*MODULES[:-1], "process")
+PROCESS_MODULES: Final = (*MODULES[:-1], "descriptors", "framing", "process")
 # Sent as well, and executed when something of them comes, or is asked for.
 LATER: Final = (
-    *("coroutines", "bells", "sharing", "handles", "queues", "shared"),
+    *("coroutines", "descriptors", "bells", "sharing", "handles", "queues", "shared"),
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
-    *("wire", "relay"),
+    *("framing", "wire", "relay"),
 )
 
 for _name in MODULES:

@@ -12,10 +12,11 @@ TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from interpool._inside import sharing, values
+    from interpool._inside import descriptors, sharing, values
 else:
     import _interpool_values as values
 
+    descriptors = values.module_inside("descriptors")
     sharing = values.module_inside("sharing")
 
 sys.modules["_interpool_handles"] = sys.modules["interpool._inside.handles"]
@@ -34,8 +35,8 @@ class Handle:
         """Whether it is the same one."""
         if not isinstance(other, Handle):
             return NotImplemented
-        mine: sharing.Identity = self._core.identity
-        theirs: sharing.Identity = other._core.identity
+        mine: descriptors.Identity = self._core.identity
+        theirs: descriptors.Identity = other._core.identity
         return mine == theirs
 
     def __hash__(self) -> int:
@@ -95,7 +96,7 @@ def core_of(core: type[sharing.Primitive], state: sharing.State, name: str) -> A
         return values.module_inside("relay").of_state(core, state, name)
     try:
         return core.of_state(state)
-    except sharing.Gone:
+    except descriptors.Gone:
         raise gone(name) from None
 
 

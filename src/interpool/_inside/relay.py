@@ -40,12 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from typing import Any, Final
 
-    from interpool._inside import bells, gate, sharing, values, wire
+    from interpool._inside import bells, descriptors, gate, sharing, values, wire
 else:
     import _interpool_gate as gate
     import _interpool_values as values
 
     bells = values.module_inside("bells")
+    descriptors = values.module_inside("descriptors")
     sharing = values.module_inside("sharing")
     wire = values.module_inside("wire")
 
@@ -272,8 +273,8 @@ class _Line:
         if self._has_cancelled and kind != wire.CANCELLED:
             cancelled = self._answer(errors)
             if errors or (kind == wire.DONE and is_undoable):
-                for descriptor in answer[1][1:]:
-                    os.close(descriptor)
+                for given in answer[1][1:]:
+                    os.close(given)
                 answer = cancelled
         elif kind == wire.DONE and is_undoable:
             acknowledge(self._wire)
@@ -524,14 +525,14 @@ class Remote:
         return found
 
     @property
-    def identity(self) -> sharing.Identity:
+    def identity(self) -> descriptors.Identity:
         """By which the same is known everywhere."""
         return self._key[2]
 
 
-def _close(descriptors: Sequence[int]) -> None:
+def _close(fds: Sequence[int]) -> None:
     """Close descriptors in main that were made for somebody."""
-    _ask((wire.CLOSE, [*{*descriptors}]), ())
+    _ask((wire.CLOSE, [*{*fds}]), ())
 
 
 # Of each class, what stands for it.

@@ -29,14 +29,14 @@ import time
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Self
 
-    from interpool._inside import bells, gate
+    from interpool._inside import bells, descriptors, gate
 else:
     import _interpool_gate as gate
     import _interpool_values as values
 
+    descriptors = values.module_inside("descriptors")
     bells = values.module_inside("bells")
 
 sys.modules["_interpool_sharing"] = sys.modules["interpool._inside.sharing"]
@@ -50,91 +50,15 @@ OWN_WORDS = 32
 LINE = (_WORDS - OWN_WORDS) // 2
 
 
-# --- Memory --------------------------------------------------------------------------------------
-
-type Identity = tuple[int, int]
-"""Device and inode of a piece of memory: no two have the same at the same time."""
-
-
-def create_memory(nbytes: int) -> int:
-    """Make memory of the kernel's, filled with zeros; return its descriptor.
-
-    Raises:
-        OSError: if the system gives none.
-    """
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("interpool", os.MFD_CLOEXEC)
-    else:
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    try:
-        os.ftruncate(fd, nbytes)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def identity_of(fd: int) -> Identity:
-    """Tell memory from other memory, which may get the number of a descriptor when it is closed."""
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
-
-
-class Descriptor:
-    """A descriptor that is closed with whoever has it.
-
-    Not by that one itself: a finalizer runs while weak references still lead to what it is of, and
-    so may another thread.
-    """
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        """Args: its number."""
-        self.fd = fd
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close it."""
-        close(self.fd)
-
-
-class Gone(Exception):  # noqa: N818 - what it becomes is said by who knows what has gone
-    """What a descriptor was of has been closed since."""
-
-
-def duplicate(fd: int, identity: Identity) -> int:
-    """Return a descriptor of one's own.
-
-    Raises:
-        Gone: if that number is of something else by now, or of nothing.
-        OSError: if there are no more descriptors.
-    """
-    try:
-        found = os.dup(fd)
-    except OSError as error:
-        import errno
-
-        if error.errno != errno.EBADF:
-            raise
-        raise Gone from None
-    if identity_of(found) != identity:
-        os.close(found)
-        raise Gone
-    return found
-
-
 # --- What is shared ------------------------------------------------------------------------------
 
-type State = tuple[int, int, int, int, Identity, Identity, bool]
+type State = tuple[int, int, int, int, descriptors.Identity, descriptors.Identity, bool]
 """Of a primitive on its way to another interpreter: the process; the descriptors of its memory and
 of both ends of its lock; the identities of the first two; whether they are the receiver's to close.
 """
 
 # Those of this interpreter, by the identity of their memory: one each, whatever comes in how often.
-_known: dict[tuple[type, Identity], _weakref.ref[Any]] = {}
+_known: dict[tuple[type, descriptors.Identity], _weakref.ref[Any]] = {}
 # How many forks this process is away from the one that began.
 _generation = 0
 
@@ -167,7 +91,7 @@ class Primitive:
         Raises:
             OSError: if the system has no memory or no descriptors for it.
         """
-        memory = create_memory(HEADER + nbytes)
+        memory = descriptors.create_memory(HEADER + nbytes)
         try:
             lock = bells.Bell(1, is_semaphore=True)
         except BaseException:
@@ -176,10 +100,10 @@ class Primitive:
         self._adopt(memory, lock)
 
     def _adopt(self, memory: int, lock: bells.Bell) -> None:
-        self._own = Descriptor(memory)
+        self._own = descriptors.Descriptor(memory)
         self._memory = memory
         self._lock = lock
-        self._identity = identity_of(memory)
+        self._identity = descriptors.identity_of(memory)
         self._generation = _generation
         self.words = memoryview(mmap.mmap(memory, HEADER, trackfd=False)).cast("q")
         self._holder = 0  # the thread of this interpreter that holds the lock
@@ -205,7 +129,7 @@ class Primitive:
         memory, out, into = self._memory, self._lock.out, self._lock.into
         if not is_kept:
             memory, out, into = os.dup(memory), os.dup(out), os.dup(into)
-        identities = self._identity, identity_of(out)
+        identities = self._identity, descriptors.identity_of(out)
         return os.getpid(), memory, out, into, *identities, not is_kept
 
     @classmethod
@@ -224,17 +148,17 @@ class Primitive:
                 return found  # type: ignore[no-any-return]
             made = cls.__new__(cls)
             lock = bells.Bell.__new__(bells.Bell)
-            lock.out = duplicate(out, lock_identity)
+            lock.out = descriptors.duplicate(out, lock_identity)
             lock.into = lock.out if into == out else os.dup(into)
             lock.size = 8 if hasattr(os, "eventfd") else 1
-            made._adopt(duplicate(memory, identity), lock)
+            made._adopt(descriptors.duplicate(memory, identity), lock)
             return made
         finally:
             if is_given:
                 _close_given({memory: identity, out: lock_identity, into: lock_identity})
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> descriptors.Identity:
         """By which the same is known everywhere."""
         return self._identity
 
@@ -248,11 +172,11 @@ class Primitive:
         if self._holder == thread:  # a finalizer, a signal's handler
             message = f"{self._name()} is in use by this very thread"
             raise RuntimeError(message)
-        shielded = _shield()
+        shielded = shield()
         try:
             os.read(self._lock.out, self._lock.size)
         except BaseException:
-            _lift(shielded)
+            lift(shielded)
             raise
         self._holder = thread
         self._shielded = shielded
@@ -260,7 +184,7 @@ class Primitive:
 
     def __exit__(self, *_: object) -> None:
         shielded = self._unlock()
-        _lift(shielded)
+        lift(shielded)
 
     def _unlock(self) -> Any:
         """Let go of the lock; return what is still shielded."""
@@ -364,11 +288,11 @@ class Primitive:
         return served
 
 
-def _close_given(descriptors: dict[int, Identity]) -> None:
+def _close_given(given: dict[int, descriptors.Identity]) -> None:
     """Close what came with a state, but not what has taken its numbers: a state may load twice."""
-    for fd, identity in descriptors.items():
+    for fd, identity in given.items():
         try:
-            is_it = identity_of(fd) == identity
+            is_it = descriptors.identity_of(fd) == identity
         except OSError:
             continue
         if is_it:
@@ -383,7 +307,7 @@ def deadline_of(wait: float | None) -> float | None:
 # --- What may not come in between ----------------------------------------------------------------
 
 
-def _shield() -> Any:
+def shield() -> Any:
     task = gate.shield()
     if task is not None:
         return task
@@ -401,7 +325,7 @@ _MAIN = _thread._get_main_thread_ident()  # type: ignore[attr-defined]  # typesh
 _deferred: Any = object  # of which nothing that is shielded is, until it is known
 
 
-def _lift(shielded: Any) -> None:
+def lift(shielded: Any) -> None:
     if _is_of_main_thread(shielded):
         shielded.__exit__()
     else:
@@ -409,5 +333,5 @@ def _lift(shielded: Any) -> None:
 
 
 def _is_of_main_thread(shielded: Any) -> bool:
-    """Whether it is signals that have to wait, and not a strike: see `_shield`."""
+    """Whether it is signals that have to wait, and not a strike: see `shield`."""
     return type(shielded) is _deferred

@@ -521,7 +521,6 @@ class ProcessHost(Host):
             if self._board is not None:
                 self._last = self._board[process.HAS_BEGUN]
             self.disown()
-        self._receiver = None
         return ended.pid, status
 
     def disown(self) -> None:
@@ -533,6 +532,9 @@ class ProcessHost(Host):
         for descriptor in descriptors:
             if descriptor != -1:
                 os.close(descriptor)
+        if self._receiver is not None:
+            self._receiver.drop()
+            self._receiver = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
