@@ -507,8 +507,7 @@ def test_a_task_goes_on_with_queues_when_it_was_interrupted(
 @pytest.mark.parametrize("place", ["asked", "done", "acknowledged"])
 def test_an_interrupt_at_any_point_of_a_get_leaves_the_item(lane: Options, place: str) -> None:
     def strike_at(place: str, source: Queue) -> Any:
-        relay: Any = sys.modules["_interpool_relay"]
-        line = relay._Line
+        line: Any = sys.modules["_interpool_lines"].Line
         name = {"asked": "_answer", "done": "_answer", "acknowledged": "_ask"}[place]
         original = getattr(line, name)
 
@@ -627,8 +626,8 @@ def test_a_forked_child_does_not_keep_what_a_killed_process_waits_for(
 @pytest.mark.parametrize("large", [0, 1 << 20])
 def test_an_item_that_was_not_acknowledged_is_back_at_the_front(lane: Options, large: int) -> None:
     def die_of_it(source: Queue) -> None:
-        relay: Any = sys.modules["_interpool_relay"]
-        relay.acknowledge = lambda _: os._exit(3)
+        lines: Any = sys.modules["_interpool_lines"]
+        lines.acknowledge = lambda _: os._exit(3)
         source.get_many(2)
 
     source = Queue()
@@ -648,7 +647,7 @@ def released(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[int]:
 
 
 def own_number() -> int:
-    number: int = sys.modules["_interpool_relay"].who()
+    number: int = sys.modules["_interpool_asking"].who()
     return number
 
 

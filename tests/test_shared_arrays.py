@@ -909,7 +909,7 @@ class FakeRelay(types.ModuleType):
         self.held.remove(state[1])
         os.close(state[1])
 
-    def _close(self, given: list[int]) -> None:
+    def close(self, given: list[int]) -> None:
         for fd in given:
             os.close(fd)
 

@@ -23,7 +23,7 @@ LATER: Final = (
     *("coroutines", "descriptors", "bells", "sharing", "handles", "queues", "shared"),
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
-    *("framing", "wire", "relay"),
+    *("framing", "wire", "lines", "asking", "relay"),
 )
 
 for _name in MODULES:

@@ -80,7 +80,7 @@ def who() -> int:
     process = sys.modules.get("_interpool_process")
     if process is None or process.switchboard is None:
         return _thread.get_ident()
-    found: int = values.module_inside("relay").who()
+    found: int = values.module_inside("asking").who()
     return found
 
 

@@ -172,7 +172,7 @@ class Memory:
                 relay = values.module_inside("relay")
                 own = relay.memory_of(state[:3])
                 if is_given:
-                    relay._close([fd])
+                    relay.close([fd])
                 return cls(own, nbytes, is_readonly=is_readonly, origin=_Origin(state[:3]))
             own = descriptors.duplicate(fd, identity)
             if is_given:  # and not if it was gone: that number is of something else

@@ -200,8 +200,8 @@ class Process:
             return
         if gate.armed.pop(task, None) is None:
             gate.condemn(task)
-            if (relay := sys.modules.get("_interpool_relay")) is not None:
-                relay.cancel()  # what it waits for, if that is why it was not found
+            if (asking := sys.modules.get("_interpool_asking")) is not None:
+                asking.cancel()  # what it waits for, if that is why it was not found
             return
         gate.note_place(frame)
         del gate.struck_at[-1:]  # the program that started this loop
@@ -238,8 +238,8 @@ class Process:
             self.current = None
             gate.forget(task)
             del asked, large
-            if (relay := sys.modules.get("_interpool_relay")) is not None:
-                relay.send_drops()
+            if (asking := sys.modules.get("_interpool_asking")) is not None:
+                asking.send_drops()
             surroundings.flush()
             try:
                 self.send(task, kind, payload)
