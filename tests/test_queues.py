@@ -28,7 +28,7 @@ from interpool import (
     TransferError,
     _interrupts,
 )
-from interpool._inside import bells, queues, sharing
+from interpool._inside import bells, queues, rings, sharing
 from interpool._inside import gate as gates
 from queue_tasks import Point, consume_until_struck, echo, produce_until_struck
 from strikes import Caller, StrikeAt, run_with_strikes
@@ -47,10 +47,10 @@ def is_at_rest(it: Queue) -> bool:
     with core:
         words = core.words
         return not (
-            words[queues.GRANTED]
-            or words[queues.RESERVED]
-            or core.waiting(queues.GETTERS)
-            or core.waiting(queues.PUTTERS)
+            words[rings.GRANTED]
+            or words[rings.RESERVED]
+            or core.waiting(rings.GETTERS)
+            or core.waiting(rings.PUTTERS)
         )
 
 
@@ -307,7 +307,7 @@ class AgainstTheStandardLibrarys(RuleBasedStateMachine):
         if hasattr(self, "ours"):
             while self.both("get", block=False) not in ({queue.Empty}, {queue.ShutDown}):
                 pass
-            assert self.ours._core.words[queues.CAPACITY] <= 2 * queues.SMALL
+            assert self.ours._core.words[rings.CAPACITY] <= 2 * rings.SMALL
             assert is_at_rest(self.ours)
 
 
@@ -393,7 +393,9 @@ def test_a_finalizer_cannot_use_it_in_the_midst_of_its_use() -> None:
 
 # --- Struck at each step -------------------------------------------------------------------------
 
-OURS = frozenset({queues.__file__, sharing.__file__, bells.__file__, gates.__file__})
+OURS = frozenset(
+    {queues.__file__, rings.__file__, sharing.__file__, bells.__file__, gates.__file__}
+)
 
 
 def run_with_a_strike_at_each_step(attempt: Callable[[StrikeAt], bool]) -> int:
@@ -727,7 +729,7 @@ def test_two_hundred_thousand_items_and_memory_as_before(pool: InterpreterPoolEx
             expected += len(found)
         task.result(PATIENCE)
         assert expected == (200_000 if maxsize else 20_000)
-        assert it._core.words[queues.CAPACITY] <= 2 * queues.SMALL
+        assert it._core.words[rings.CAPACITY] <= 2 * rings.SMALL
 
 
 @pytest.mark.stress

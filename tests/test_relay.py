@@ -23,7 +23,7 @@ from interpool import (
     Queue,
     TaskInterrupted,
 )
-from interpool._inside import bells, descriptors, handles, queues
+from interpool._inside import bells, descriptors, handles, rings
 from support import PATIENCE, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -286,13 +286,13 @@ def test_an_error_in_main_is_one_of_the_same_class_here(lane: Options) -> None:
 
     first, second = lane.submit(call, Queue()).result(PATIENCE)
     assert first.startswith("TypeError: unsupported operand")
-    assert second.startswith("TypeError: Core.put() missing")
+    assert second.startswith("TypeError: Ring.put() missing")
 
 
 def test_what_is_of_an_unknown_process_is_refused() -> None:
     state: Any = (1, 0, 0, 0, (0, 0), (0, 0), False)
     with pytest.raises(RuntimeError, match="the Queue belongs to another process"):
-        handles.core_of(queues.Core, state, "Queue")
+        handles.core_of(rings.Ring, state, "Queue")
 
 
 def test_processes_have_memory_of_mains(lane: Options) -> None:
@@ -642,7 +642,7 @@ def test_an_item_that_was_not_acknowledged_is_back_at_the_front(lane: Options, l
 def released(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[int]:
     """Whoever is told to hold nothing any more, as a lock would hear it."""
     found: queue.SimpleQueue[int] = queue.SimpleQueue()
-    monkeypatch.setattr(queues.Core, "release_all", lambda _, who: found.put(who), raising=False)
+    monkeypatch.setattr(rings.Ring, "release_all", lambda _, who: found.put(who), raising=False)
     return found
 
 

@@ -20,7 +20,7 @@ MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loo
 PROCESS_MODULES: Final = (*MODULES[:-1], "descriptors", "framing", "process")
 # Sent as well, and executed when something of them comes, or is asked for.
 LATER: Final = (
-    *("coroutines", "descriptors", "bells", "sharing", "handles", "queues", "shared"),
+    *("coroutines", "descriptors", "bells", "sharing", "handles", "rings", "queues", "shared"),
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
     *("framing", "wire", "lines", "asking", "relay"),
