@@ -439,13 +439,21 @@ class ProcessHost(Host):
         settings = self._settings
         names = _inside.PROCESS_MODULES, _inside.LATER
         modules = marshal.dumps(tuple(map(modules_inside, names)))
-        ours, theirs = socket.socketpair()
-        self._switchboard, calls = socket.socketpair()
-        self._results, results = os.pipe()
-        memory = -1
-        try:
+        # What goes to the process is closed here as soon as it has it, or cannot be started; what
+        # is kept, if it cannot.
+        with contextlib.ExitStack() as passed, contextlib.ExitStack() as kept:
+            ours, theirs = socket.socketpair()
+            kept.enter_context(ours)
+            passed.enter_context(theirs)
+            switchboard, calls = socket.socketpair()
+            kept.enter_context(switchboard)
+            passed.enter_context(calls)
+            frames, results = os.pipe()
+            kept.callback(os.close, frames)
+            passed.callback(os.close, results)
             memory = process.new_board()
-            self._board = process.board_of(memory)
+            passed.callback(os.close, memory)
+            board = process.board_of(memory)
             inherited = theirs.fileno(), results, memory, calls.fileno()
             arguments = [sys.executable, *_flags(), "-c", _BOOT]
             arguments += map(str, (*inherited, len(modules)))
@@ -456,23 +464,14 @@ class ProcessHost(Host):
                 # Ctrl-C is the main process's to understand: see `strike`.
                 start_new_session=True,
             )
-        except BaseException:
-            ours.close()
-            self._switchboard.close()
-            os.close(self._results)
-            raise
-        finally:
-            theirs.close()
-            calls.close()
-            os.close(results)
-            if memory != -1:
-                os.close(memory)
+            kept.pop_all()
+        self._results, self._board = frames, board
+        self._socket, self._switchboard = ours, switchboard
+        self._receiver = process.Receiver(ours, self._wait_for)
         with self._state:
             self._process = started
         if self._is_killed:  # set before whoever kills looks whether there is a process
             self._signal(signal.SIGKILL)
-        self._socket = ours
-        self._receiver = process.Receiver(ours, self._wait_for)
         if hasattr(os, "pidfd_open"):
             self._ended = os.pidfd_open(started.pid)
         self._unread.clear()
