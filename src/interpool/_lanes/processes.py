@@ -59,8 +59,6 @@ _READ: Final = 1 << 16
 # prints would pile up where nobody reads as fast. A pipe bounds that of workers. Arbitrary.
 _UNSAID: Final = 256
 
-IS_AVAILABLE: Final = hasattr(socket, "send_fds")
-
 
 class Processes(Lane):
     """The process lane of one engine.
