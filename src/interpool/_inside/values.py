@@ -741,6 +741,7 @@ def module_inside(name: str) -> Any:
                     exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
                 except BaseException:  # a task was struck: the next one begins anew
                     del sys.modules[dotted]
+                    sys.modules.pop("_interpool_" + name, None)  # by which it is looked for
                     raise
         if not later:
             __import__(dotted)
