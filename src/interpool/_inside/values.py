@@ -723,28 +723,33 @@ HANDLES: dict[type, Callable[[Any, bool], Any]] = {}
 # What the pool has shared with its workers, for the module `shared`.
 given: Any = None
 
-# The names, files and code of what a worker may come to need, as `_worker.modules_inside` has it.
-later = b""
+# The names, files and code of what a worker may come to need, as `_worker.modules_inside` has it;
+# by name, as soon as something of it is needed. Empty in the program's own interpreter.
+later: bytes | dict[str, tuple[str, bytes]] = b""
 
 
 def module_inside(name: str) -> Any:
     """Return a module of this folder, which is there from the first time that it is asked for."""
+    global later  # noqa: PLW0603 - the state of this module
     dotted = "interpool._inside." + name
     if dotted not in sys.modules:
-        for found, file, code in marshal.loads(later) if later else ():
-            if found == dotted:
-                module = type(sys)(dotted)
-                module.__file__ = file
-                del module.__spec__, module.__loader__  # as in `_worker`
-                sys.modules[dotted] = module
-                try:
-                    exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
-                except BaseException:  # a task was struck: the next one begins anew
-                    del sys.modules[dotted]
-                    sys.modules.pop("_interpool_" + name, None)  # by which it is looked for
-                    raise
         if not later:
             __import__(dotted)
+            return sys.modules[dotted]
+        known = later  # another thread may be here, too
+        if isinstance(known, bytes):
+            known = later = {each: (file, code) for each, file, code in marshal.loads(known)}
+        file, code = known[dotted]
+        module = type(sys)(dotted)
+        module.__file__ = file
+        del module.__spec__, module.__loader__  # as in `_worker`
+        sys.modules[dotted] = module
+        try:
+            exec(marshal.loads(code), module.__dict__)  # noqa: S102 - our own
+        except BaseException:  # a task was struck: the next one begins anew
+            del sys.modules[dotted]
+            sys.modules.pop("_interpool_" + name, None)  # by which it is looked for
+            raise
     return sys.modules[dotted]
 
 
