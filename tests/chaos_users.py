@@ -28,7 +28,7 @@ from interpool import (
     TaskTimeout,
     TransferError,
 )
-from interpool._inside import queues
+from interpool._inside import rings
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def check_shared() -> Iterator[str]:
     core: Any = _QUEUE._core
     with core:
         words, lines = core.words, [core.waiting(line) for line in range(2)]
-        if lines != [0, 0] or words[queues.GRANTED] or words[queues.RESERVED]:
+        if lines != [0, 0] or words[rings.GRANTED] or words[rings.RESERVED]:
             yield f"somebody waits in a queue, or is waited for: {lines}"
     while not _QUEUE.empty():  # of tasks that were stopped between the two
         _QUEUE.get()

@@ -44,7 +44,7 @@ def nothing_is_left() -> Iterator[None]:
     for thread in set(threading.enumerate()) - threads:
         thread.join(10)  # pools that nobody holds end by themselves: this is where they may
     SPARES.clear()  # and leave interpreters for the next one
-    values.module_inside("sharing").forget_bells()
+    values.module_inside("bells").forget()
     assert set(threading.enumerate()) - threads == set()
     assert _interpreter_ids() - interpreters == set()
     assert {fd: to for fd, to in _descriptors().items() if fd not in descriptors} == {}

@@ -13,7 +13,7 @@ def tell_when_waiting(entry: int, call: Callable[..., Any], *args: Any) -> Any:
     import os
     import sys
 
-    bell = sys.modules["_interpool_sharing"].Bell
+    bell = sys.modules["_interpool_bells"].Bell
     sleep = bell.sleep
 
     def telling(self: Any, deadline: float | None) -> Any:

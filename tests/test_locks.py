@@ -27,8 +27,8 @@ from interpool import (
     Semaphore,
     TaskInterrupted,
 )
+from interpool._inside import bells, descriptors, handles, holding
 from interpool._inside import gate as gates
-from interpool._inside import holding, sharing
 from support import PATIENCE, Gate, add, run_program
 
 TINY = 0.001  # seconds: of waits that are to be in vain
@@ -53,7 +53,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def memory() -> Iterator[int]:
-    made = sharing.create_memory(mmap.PAGESIZE)
+    made = descriptors.create_memory(mmap.PAGESIZE)
     yield made
     os.close(made)
 
@@ -61,13 +61,13 @@ def memory() -> Iterator[int]:
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch, arrivals: Gate) -> Gate:
     """Through which it is told whenever a thread in this interpreter is in a line, to sleep."""
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
 
-    def telling(self: sharing.Bell, deadline: float | None) -> bool:
+    def telling(self: bells.Bell, deadline: float | None) -> bool:
         os.write(arrivals.entry, b".")
         return sleep(self, deadline)
 
-    monkeypatch.setattr(sharing.Bell, "sleep", telling)
+    monkeypatch.setattr(bells.Bell, "sleep", telling)
     return arrivals
 
 
@@ -358,6 +358,7 @@ MAKERS: list[Callable[[], Any]] = [
     BoundedSemaphore,
     Event,
     lambda: Barrier(2),
+    Queue,
 ]
 
 
@@ -370,6 +371,33 @@ def test_it_is_the_same_everywhere(make: Callable[[], Any], pool: InterpreterPoo
     assert make() != one
     assert one != 1
     assert pool.submit(lambda it: it == one, one).result(PATIENCE)
+
+
+def test_all_are_the_same_in_a_process_too(pool: InterpreterPoolExecutor) -> None:
+    ones = [make() for make in MAKERS]
+    items: Queue = Queue()
+    items.put(ones)
+
+    def them_and_their_hashes(ones: list[Any], items: Queue) -> tuple[list[Any], list[int]]:
+        again = items.get()
+        assert ones == again
+        assert not any(one is other for one, other in zip(ones, again, strict=True))
+        assert len({*ones, *again}) == len(ones)
+        return ones, [*map(hash, ones)]
+
+    work = pool.options(lane="process").submit(them_and_their_hashes, ones, items)
+    assert work.result(PATIENCE) == (ones, [*map(hash, ones)])
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_others_of_the_same_hash_are_others(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles.Handle, "__hash__", lambda _: 1)
+    one, another = make(), make()
+    assert hash(one) == hash(another)
+    assert one != another
+    assert len({one, another}) == 2
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -539,7 +567,7 @@ def test_what_was_promised_to_who_is_interrupted_goes_to_the_next(
         import os
         import sys
 
-        bell = sys.modules["_interpool_sharing"].Bell
+        bell = sys.modules["_interpool_bells"].Bell
         sleep = bell.sleep
 
         def sleeping(self: Any, deadline: float | None) -> Any:
@@ -815,15 +843,15 @@ def test_each_gives_back_its_own() -> None:
 def test_what_is_promised_cannot_be_released(
     threads: ThreadPoolExecutor, waiting: Gate, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
 
-    def sleep_longer(self: sharing.Bell, deadline: float | None) -> bool:
+    def sleep_longer(self: bells.Bell, deadline: float | None) -> bool:
         try:
             return sleep(self, deadline)
         finally:
             gate.wait()
 
-    monkeypatch.setattr(sharing.Bell, "sleep", sleep_longer)
+    monkeypatch.setattr(bells.Bell, "sleep", sleep_longer)
     lock = Lock()
     lock.acquire()
     waiter = threads.submit(lock.acquire)
@@ -904,15 +932,15 @@ def test_ctrl_c_ends_a_wait_of_the_main_thread() -> None:
     done = run_program(
         "import os, signal, threading\n"
         "from interpool import Lock, Event, Barrier, InterpreterPoolExecutor\n"
-        "from interpool._inside import sharing\n"
-        "sleep = sharing.Bell.sleep\n"
+        "from interpool._inside import bells\n"
+        "sleep = bells.Bell.sleep\n"
         "def struck(self, deadline):\n"
         "    threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()\n"
         "    return sleep(self, deadline)\n"
         "pool = InterpreterPoolExecutor(1)\n"
         "lock, event, barrier = Lock(), Event(), Barrier(2)\n"
         "lock.acquire()\n"
-        "sharing.Bell.sleep = struck\n"
+        "bells.Bell.sleep = struck\n"
         "for wait in lock.acquire, event.wait, barrier.wait:\n"
         "    try:\n"
         "        wait()\n"

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import itertools
 import os
 import resource
 import signal
@@ -220,6 +221,36 @@ def test_no_descriptor_for_large_arguments() -> None:
         assert "raise the limit (ulimit -n)" in str(error)
         assert lane.submit(len, bytes(1_000_000)).result(PATIENCE) == 1_000_000
         assert lane.submit(pid).result(PATIENCE) == first
+
+
+def count_of_free() -> int:
+    """How many descriptors this process can still get."""
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError:
+        return len(taken)
+    finally:
+        for fd in taken:
+            os.close(fd)
+
+
+def test_a_process_that_cannot_be_started_leaves_nothing_open() -> None:
+    with InterpreterPoolExecutor(1) as pool:
+        pool.submit(int).result(PATIENCE)
+        lane = pool.options(lane="process")
+        for number in itertools.count():
+            with descriptors_free(number):
+                error = lane.submit(pid).exception(PATIENCE)
+                if error is None:
+                    break
+                assert isinstance(error, ProcessDied)
+                assert "No worker process could be started" in str(error)
+                assert "Too many open files" in str(error)
+                assert count_of_free() == number
+        assert number > 8  # two pairs of sockets, a pipe, memory, and what a process needs
+        assert lane.submit(add, 1, 2).result(PATIENCE) == 3
 
 
 def test_a_process_that_has_no_descriptor_left_makes_room_for_another() -> None:

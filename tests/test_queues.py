@@ -28,8 +28,8 @@ from interpool import (
     TransferError,
     _interrupts,
 )
+from interpool._inside import bells, queues, rings, sharing
 from interpool._inside import gate as gates
-from interpool._inside import queues, sharing
 from queue_tasks import Point, consume_until_struck, echo, produce_until_struck
 from strikes import Caller, StrikeAt, run_with_strikes
 from support import PATIENCE, Gate, run_program
@@ -47,10 +47,10 @@ def is_at_rest(it: Queue) -> bool:
     with core:
         words = core.words
         return not (
-            words[queues.GRANTED]
-            or words[queues.RESERVED]
-            or core.waiting(queues.GETTERS)
-            or core.waiting(queues.PUTTERS)
+            words[rings.GRANTED]
+            or words[rings.RESERVED]
+            or core.waiting(rings.GETTERS)
+            or core.waiting(rings.PUTTERS)
         )
 
 
@@ -222,13 +222,6 @@ def test_it_catches_what_concurrent_interpreters_raises() -> None:
         it.put_nowait(1)
 
 
-def test_others_may_not_pickle_it() -> None:
-    import pickle
-
-    with pytest.raises(TypeError, match="a Queue goes to the workers of a pool"):
-        pickle.dumps(Queue())
-
-
 def test_its_words() -> None:
     it = Queue(3)
     assert repr(it) == "<interpool.Queue of 0 items, maxsize=3>"
@@ -236,8 +229,6 @@ def test_its_words() -> None:
     it.shutdown()
     assert repr(it) == "<interpool.Queue of 1 item, maxsize=3, shut down>"
     assert it.is_shutdown
-    assert it != Queue()
-    assert it != 3
 
 
 class AgainstTheStandardLibrarys(RuleBasedStateMachine):
@@ -316,7 +307,7 @@ class AgainstTheStandardLibrarys(RuleBasedStateMachine):
         if hasattr(self, "ours"):
             while self.both("get", block=False) not in ({queue.Empty}, {queue.ShutDown}):
                 pass
-            assert self.ours._core.words[queues.CAPACITY] <= 2 * queues.SMALL
+            assert self.ours._core.words[rings.CAPACITY] <= 2 * rings.SMALL
             assert is_at_rest(self.ours)
 
 
@@ -346,14 +337,14 @@ def test_nobody_takes_what_was_given_to_one_who_waits(
 ) -> None:
     it = Queue()
     may_go = threading.Event()
-    read = sharing.Bell._poll_until
+    read = bells.Bell._poll_until
 
     def read_late(bell: Any, deadline: float | None, alarm: int | None) -> bool:
         is_rung = read(bell, deadline, alarm)
         assert may_go.wait(PATIENCE)
         return is_rung
 
-    monkeypatch.setattr(sharing.Bell, "_poll_until", read_late)
+    monkeypatch.setattr(bells.Bell, "_poll_until", read_late)
     getter = Caller(functools.partial(it.get, timeout=PATIENCE))
     waiters.join()
     it.put("given")
@@ -402,7 +393,9 @@ def test_a_finalizer_cannot_use_it_in_the_midst_of_its_use() -> None:
 
 # --- Struck at each step -------------------------------------------------------------------------
 
-OURS = frozenset({queues.__file__, sharing.__file__, gates.__file__})
+OURS = frozenset(
+    {queues.__file__, rings.__file__, sharing.__file__, bells.__file__, gates.__file__}
+)
 
 
 def run_with_a_strike_at_each_step(attempt: Callable[[StrikeAt], bool]) -> int:
@@ -529,7 +522,7 @@ def test_a_handler_that_raises_leaves_nothing_locked_and_loses_no_item() -> None
 def test_what_was_given_to_one_who_is_struck_goes_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
     gift: list[Callable[[], None]] = []
 
     def sleep_when_given(bell: Any, deadline: float | None) -> bool:
@@ -537,7 +530,7 @@ def test_what_was_given_to_one_who_is_struck_goes_to_the_next(
             Caller(gift.pop()).result()
         return sleep(bell, deadline)
 
-    monkeypatch.setattr(sharing.Bell, "sleep", sleep_when_given)
+    monkeypatch.setattr(bells.Bell, "sleep", sleep_when_given)
 
     def attempt_to_get(strike: StrikeAt) -> bool:
         it = Queue()
@@ -736,7 +729,7 @@ def test_two_hundred_thousand_items_and_memory_as_before(pool: InterpreterPoolEx
             expected += len(found)
         task.result(PATIENCE)
         assert expected == (200_000 if maxsize else 20_000)
-        assert it._core.words[queues.CAPACITY] <= 2 * queues.SMALL
+        assert it._core.words[rings.CAPACITY] <= 2 * rings.SMALL
 
 
 @pytest.mark.stress

@@ -23,7 +23,7 @@ from interpool import (
     Queue,
     TaskInterrupted,
 )
-from interpool._inside import queues, sharing
+from interpool._inside import bells, descriptors, handles, rings
 from support import PATIENCE, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over")
@@ -44,14 +44,14 @@ def lane(pool: InterpreterPoolExecutor) -> Options:
 def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     """What is released when a worker process begins to wait: a thread of this process does it."""
     sleeping = threading.Semaphore(0)
-    sleep = sharing.Bell.sleep
+    sleep = bells.Bell.sleep
 
-    def note_and_sleep(self: sharing.Bell, deadline: float | None) -> bool:
-        if threading.get_ident() in sharing.alarms:
+    def note_and_sleep(self: bells.Bell, deadline: float | None) -> bool:
+        if threading.get_ident() in bells.alarms:
             sleeping.release()
         return sleep(self, deadline)
 
-    monkeypatch.setattr(sharing.Bell, "sleep", note_and_sleep)
+    monkeypatch.setattr(bells.Bell, "sleep", note_and_sleep)
     return sleeping
 
 
@@ -286,13 +286,13 @@ def test_an_error_in_main_is_one_of_the_same_class_here(lane: Options) -> None:
 
     first, second = lane.submit(call, Queue()).result(PATIENCE)
     assert first.startswith("TypeError: unsupported operand")
-    assert second.startswith("TypeError: Core.put() missing")
+    assert second.startswith("TypeError: Ring.put() missing")
 
 
 def test_what_is_of_an_unknown_process_is_refused() -> None:
     state: Any = (1, 0, 0, 0, (0, 0), (0, 0), False)
     with pytest.raises(RuntimeError, match="the Queue belongs to another process"):
-        sharing.of_state(queues.Core, state, "Queue")
+        handles.core_of(rings.Ring, state, "Queue")
 
 
 def test_processes_have_memory_of_mains(lane: Options) -> None:
@@ -306,10 +306,10 @@ def test_processes_have_memory_of_mains(lane: Options) -> None:
         finally:
             os.close(fd)
 
-    memory = sharing.create_memory(100)
+    memory = descriptors.create_memory(100)
     try:
         os.pwrite(memory, b"main ", 0)
-        state = os.getpid(), memory, sharing.identity_of(memory)
+        state = os.getpid(), memory, descriptors.identity_of(memory)
         assert lane.submit(read, state).result(PATIENCE) == b"main "
         assert os.pread(memory, 5, 8) == b"there"
         gone = os.getpid(), memory, (0, 0)
@@ -336,7 +336,7 @@ def test_main_has_memory_for_as_long_as_a_process_wants_it(lane: Options) -> Non
     _, fd, identity = states.get(timeout=PATIENCE)
     _, given, same = states.get(timeout=PATIENCE)
     assert os.pread(fd, 5, 0) == os.pread(given, 5, 0) == b"there"
-    assert identity == same == sharing.identity_of(fd) == sharing.identity_of(given)
+    assert identity == same == descriptors.identity_of(fd) == descriptors.identity_of(given)
     os.close(given)
     word.put(None)
     making.result(PATIENCE)
@@ -507,8 +507,7 @@ def test_a_task_goes_on_with_queues_when_it_was_interrupted(
 @pytest.mark.parametrize("place", ["asked", "done", "acknowledged"])
 def test_an_interrupt_at_any_point_of_a_get_leaves_the_item(lane: Options, place: str) -> None:
     def strike_at(place: str, source: Queue) -> Any:
-        relay: Any = sys.modules["_interpool_relay"]
-        line = relay._Line
+        line: Any = sys.modules["_interpool_lines"].Line
         name = {"asked": "_answer", "done": "_answer", "acknowledged": "_ask"}[place]
         original = getattr(line, name)
 
@@ -627,8 +626,8 @@ def test_a_forked_child_does_not_keep_what_a_killed_process_waits_for(
 @pytest.mark.parametrize("large", [0, 1 << 20])
 def test_an_item_that_was_not_acknowledged_is_back_at_the_front(lane: Options, large: int) -> None:
     def die_of_it(source: Queue) -> None:
-        relay: Any = sys.modules["_interpool_relay"]
-        relay.acknowledge = lambda _: os._exit(3)
+        lines: Any = sys.modules["_interpool_lines"]
+        lines.acknowledge = lambda _: os._exit(3)
         source.get_many(2)
 
     source = Queue()
@@ -643,12 +642,12 @@ def test_an_item_that_was_not_acknowledged_is_back_at_the_front(lane: Options, l
 def released(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[int]:
     """Whoever is told to hold nothing any more, as a lock would hear it."""
     found: queue.SimpleQueue[int] = queue.SimpleQueue()
-    monkeypatch.setattr(queues.Core, "release_all", lambda _, who: found.put(who), raising=False)
+    monkeypatch.setattr(rings.Ring, "release_all", lambda _, who: found.put(who), raising=False)
     return found
 
 
 def own_number() -> int:
-    number: int = sys.modules["_interpool_relay"].who()
+    number: int = sys.modules["_interpool_asking"].who()
     return number
 
 

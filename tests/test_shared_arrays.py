@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interpool import InterpreterPoolExecutor, Queue, SharedArray, SharedBuffer, TransferError
-from interpool._inside import arrays, buffers, formats, memory, sharing, strides, values
+from interpool._inside import arrays, bells, buffers, descriptors, formats, memory, strides, values
 from support import Gate, set_first
 
 np = pytest.importorskip("numpy")
@@ -34,7 +34,7 @@ def mappings() -> int:
     return Path("/proc/self/maps").read_text().count("memfd:interpool")
 
 
-def descriptors() -> int:
+def memory_descriptors() -> int:
     """How many descriptors of shared memory there are in this process."""
     count = 0
     for link in Path("/proc/self/fd").iterdir():
@@ -47,11 +47,11 @@ def descriptors() -> int:
 
 @pytest.fixture(autouse=True)
 def memory_is_back() -> Iterator[None]:
-    before = mappings(), descriptors(), len(memory._known)
+    before = mappings(), memory_descriptors(), len(memory._known)
     yield
     gc.collect()
-    sharing._bells.clear()  # of queues
-    assert (mappings(), descriptors(), len(memory._known)) == before
+    bells.forget()  # of queues
+    assert (mappings(), memory_descriptors(), len(memory._known)) == before
 
 
 @pytest.fixture
@@ -512,10 +512,10 @@ def test_what_is_read_only_stays_so() -> None:
 def test_closing_gives_the_memory_back() -> None:
     made = SharedBuffer(1 << 20)
     view = made[10:]
-    assert (mappings(), descriptors()) == (1, 1)
+    assert (mappings(), memory_descriptors()) == (1, 1)
     made.close()
     made.close()
-    assert (mappings(), descriptors()) == (0, 0)
+    assert (mappings(), memory_descriptors()) == (0, 0)
     for it in (made, view):
         assert it.closed
         for use in (
@@ -768,7 +768,7 @@ def test_workers_come_and_go(gate: Gate) -> None:
         workers = set(pool.map(add, itertools.repeat(made), range(8), chunksize=1))
     assert len(workers) == 4
     assert made.tolist() == list(range(8))
-    assert (mappings(), descriptors()) == (1, 1)
+    assert (mappings(), memory_descriptors()) == (1, 1)
 
 
 def test_an_argument_is_let_go_of_when_its_task_is_done(pool: InterpreterPoolExecutor) -> None:
@@ -776,7 +776,7 @@ def test_an_argument_is_let_go_of_when_its_task_is_done(pool: InterpreterPoolExe
     assert pool.submit(set_first, made, 2).result() == 2
     made.close()
     pool.submit(len, ()).result()  # which comes behind it
-    assert (mappings(), descriptors()) == (0, 0)
+    assert (mappings(), memory_descriptors()) == (0, 0)
 
 
 def test_an_interpreter_has_one_mapping_for_all(pool: InterpreterPoolExecutor) -> None:
@@ -812,7 +812,7 @@ def test_what_nobody_has_any_more_is_said() -> None:
         assert SharedArray._of_state(state).tolist() == [0] * 3
         with pytest.raises(ReferenceError):  # it was given once
             SharedArray._of_state(state)
-        assert descriptors() == 1
+        assert memory_descriptors() == 1
 
 
 def test_numpy_in_an_interpreter_says_the_way_out(pool: InterpreterPoolExecutor) -> None:
@@ -881,7 +881,7 @@ def test_no_descriptors_are_lost_when_there_are_none(monkeypatch: pytest.MonkeyP
         with pytest.raises(MemoryError):
             SharedArray._of_state(read_only)
         gc.collect()
-        assert descriptors() == 1
+        assert memory_descriptors() == 1
         del again
 
 
@@ -896,20 +896,20 @@ class FakeRelay(types.ModuleType):
         self.held: list[int] = []
 
     def memory_of(self, state: Any) -> int:
-        return sharing.duplicate(*state[1:])
+        return descriptors.duplicate(*state[1:])
 
     def make_memory(self, nbytes: int) -> Any:
-        self.held.append(fd := sharing.create_memory(nbytes))
-        return os.dup(fd), (4242, fd, sharing.identity_of(fd))
+        self.held.append(fd := descriptors.create_memory(nbytes))
+        return os.dup(fd), (4242, fd, descriptors.identity_of(fd))
 
     def give_memory(self, state: Any) -> Any:
-        return state[0], sharing.duplicate(*state[1:]), state[2]
+        return state[0], descriptors.duplicate(*state[1:]), state[2]
 
     def drop_memory(self, state: Any) -> None:
         self.held.remove(state[1])
         os.close(state[1])
 
-    def _close(self, given: list[int]) -> None:
+    def close(self, given: list[int]) -> None:
         for fd in given:
             os.close(fd)
 

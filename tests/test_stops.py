@@ -11,6 +11,7 @@ import os
 import pickle
 import random
 import select
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -385,13 +386,15 @@ def import_and_catch(path: str, entry: str) -> str:
 def test_a_module_of_ours_that_was_not_executed_to_its_end_is_executed_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    code = marshal.dumps(compile("raise LookupError", "nothing.py", "exec"))
+    source = "import sys; sys.modules['_interpool_nothing'] = sys; raise LookupError"
+    code = marshal.dumps(compile(source, "nothing.py", "exec"))
     monkeypatch.setattr(
         values, "later", marshal.dumps([("interpool._inside.nothing", "nothing.py", code)])
     )
     for _ in range(2):
         with pytest.raises(LookupError):
             values.module_inside("nothing")
+        assert "_interpool_nothing" not in sys.modules
 
 
 def test_a_task_that_has_not_begun_never_does(arrivals: Gate, gate: Gate) -> None:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from interpool import _classes, _hints, _pickling, _reducers
+from interpool import _classes, _code, _hints, _pickling, _reducers
 from interpool._errors import TransferError
 from interpool._inside import values
 from interpool._references import is_referable
@@ -77,7 +77,7 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[Part]:
         except ValueError:  # not bound yet
             continue
         yield f", closure variable {name!r}", contents
-    for name in sorted(_pickling.global_names_of(code)):
+    for name in sorted(_code.global_names_of(code)):
         if name in function.__globals__:
             yield f", global {name!r}", function.__globals__[name]
     defaults = function.__defaults__ or ()

@@ -25,8 +25,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from interpool._code import global_names_of
 from interpool._inside import values
-from interpool._pickling import Keeps, global_names_of, parcel
+from interpool._pickling import Keeps, parcel
 from interpool._references import Kept, is_referable
 
 type Definition = tuple[int, bytes]

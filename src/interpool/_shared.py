@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, Final
 
-from interpool._inside import sharing, values
+from interpool._inside import descriptors, values
 from interpool._inside.shared import Form, Given
 from interpool._pickling import Encoder, Keeps
 
@@ -50,9 +50,9 @@ class Shared:
                 size += -(-view.nbytes // _ALIGNMENT) * _ALIGNMENT
                 buffers.append(view)
             forms[name] = context, bytes(segments[0]), places
-        self._fd = sharing.create_memory(max(size, 1))
+        self._fd = descriptors.create_memory(max(size, 1))
         _fill(self._fd, size, buffers)
-        memory = os.getpid(), self._fd, sharing.identity_of(self._fd)
+        memory = os.getpid(), self._fd, descriptors.identity_of(self._fd)
         self.given: Given = memory, size, forms
 
     def __del__(self) -> None:

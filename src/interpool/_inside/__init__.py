@@ -17,13 +17,13 @@ from typing import Final
 
 MODULES: Final = ("channels", "gate", "surroundings", "values", "outcomes", "loop")
 # The same for a worker process, whose loop is another one: imported here when there is a process.
-PROCESS_MODULES: Final = (*MODULES[:-1], "process")
+PROCESS_MODULES: Final = (*MODULES[:-1], "descriptors", "framing", "process")
 # Executed when something of them comes, or is asked for: a worker is told where they are.
 LATER: Final = (
-    *("coroutines", "sharing", "queues", "shared"),
+    *("coroutines", "descriptors", "bells", "sharing", "handles", "rings", "queues", "shared"),
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
-    *("wire", "relay"),
+    *("framing", "wire", "lines", "asking", "relay"),
 )
 
 for _name in MODULES:

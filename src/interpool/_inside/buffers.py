@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Self
 
-    from interpool._inside import formats, memory, sharing, strides, values
+    from interpool._inside import descriptors, formats, handles, memory, strides, values
 else:
     import _interpool_values as values
 
+    descriptors = values.module_inside("descriptors")
     formats = values.module_inside("formats")
+    handles = values.module_inside("handles")
     memory = values.module_inside("memory")
-    sharing = values.module_inside("sharing")
     strides = values.module_inside("strides")
 
 sys.modules["_interpool_buffers"] = sys.modules["interpool._inside.buffers"]
@@ -310,8 +311,8 @@ class Handle:
         is_readonly = self._flat.readonly
         try:
             state = self._check_open().state(is_kept=is_kept, is_readonly=is_readonly)
-        except sharing.Gone:
-            raise sharing.gone(type(self).__name__) from None
+        except descriptors.Gone:
+            raise handles.gone(type(self).__name__) from None
         return state, self.format, self._place(), is_readonly
 
     @classmethod
@@ -319,15 +320,15 @@ class Handle:
         state, code, place, is_readonly = arrived
         try:
             found = memory.Memory.of_state(state)
-        except sharing.Gone:
-            raise sharing.gone(cls.__name__) from None
+        except descriptors.Gone:
+            raise handles.gone(cls.__name__) from None
         made = cls.__new__(cls)
         made._adopt(memory.Lease(found, code), place, is_readonly=is_readonly)
         return made
 
     def __reduce__(self) -> Any:
         """Refuse: where nobody knows the process, its descriptors mean nothing."""
-        raise sharing.unpicklable(self)
+        raise handles.unpicklable(self)
 
 
 def register(kind: type, module: str) -> None:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, ClassVar, Self
 
-    from interpool._inside import gate, locks, sharing, values
+    from interpool._inside import gate, handles, locks, sharing, values
 else:
     import _interpool_gate as gate
     import _interpool_values as values
 
     sharing = values.module_inside("sharing")
+    handles = values.module_inside("handles")
     locks = values.module_inside("locks")
 
 sys.modules["_interpool_events"] = sys.modules["interpool._inside.events"]
@@ -218,7 +219,7 @@ class Round(sharing.Primitive):
 # --- What users see ------------------------------------------------------------------------------
 
 
-class Event(locks.Handle):
+class Event(handles.Handle):
     """Something that has happened or not, between all workers of a pool and its owner.
 
     The interface is that of `threading.Event`. Handed to a task as an argument, or as a global that
@@ -238,7 +239,7 @@ class Event(locks.Handle):
         Raises:
             OSError: if the system has no memory or no descriptors for it.
         """
-        self._core = sharing.make(Flag)
+        self._core = handles.make(Flag)
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -265,7 +266,7 @@ class Event(locks.Handle):
         return f"<interpool.Event, {'set' if self.is_set() else 'unset'}>"
 
 
-class Barrier(locks.Handle):
+class Barrier(handles.Handle):
     """A place at which so many wait for each other, in whichever workers of a pool.
 
     The interface is that of `threading.Barrier`. Handed to a task as an argument, or as a global
@@ -306,7 +307,7 @@ class Barrier(locks.Handle):
         if parties > sharing.LINE:
             message = f"parties must be <= {sharing.LINE}"
             raise ValueError(message)
-        self._core = sharing.make(Round, parties)
+        self._core = handles.make(Round, parties)
         self._action = action
         self._timeout = locks.seconds(timeout)
 
@@ -322,7 +323,7 @@ class Barrier(locks.Handle):
             BaseException: what the action raises; that breaks the barrier.
         """
         wait = self._timeout if timeout is None else locks.seconds(timeout)
-        place = self._core.arrive(wait, self._action is not None, sharing.who())
+        place = self._core.arrive(wait, self._action is not None, handles.who())
         if place == ACT:
             # No call before the `try`: no strike may land in between.
             is_done = False
@@ -381,5 +382,5 @@ def _reduce_barrier(barrier: Barrier, is_kept: bool) -> Any:
 
 
 Event.__module__ = Barrier.__module__ = "interpool"
-sharing.register(Event, "events")
+handles.register(Event, "events")
 values.HANDLES[Barrier] = _reduce_barrier

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 sys.modules["_interpool_gate"] = sys.modules["interpool._inside.gate"]
 __name__ = "_interpool_gate"
 
-# What a bell is rung with: an eventfd takes 8 bytes, a pipe any number (`sharing.Bell`).
+# What a bell is rung with: an eventfd takes 8 bytes, a pipe any number (`bells.Bell`).
 ONE = (1).to_bytes(8, sys.byteorder)
 
 type Place = tuple[str, int, str]
@@ -96,7 +96,7 @@ running: dict[int, Any] = {}
 # Tasks that are not to begin, or not to go on from where they are shielded: a strike did not find
 # them.
 _condemned: set[int] = set()
-# Of threads that wait for a bell (`sharing.Bell`): the descriptor that wakes them. What is still
+# Of threads that wait for a bell (`bells.Bell`): the descriptor that wakes them. What is still
 # there when the wait is over is some other wait's to find, for the bells of a task stay open.
 bells: dict[int, int] = {}
 # What is called with the thread and the task when a task ends that was struck: it may hold what

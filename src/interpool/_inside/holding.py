@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import ClassVar
 
-    from interpool._inside import gate, sharing, values
+    from interpool._inside import bells, gate, sharing, values
 else:
     import _interpool_gate as gate
     import _interpool_values as values
@@ -202,7 +202,7 @@ class Units(Held):
         self.words[KIND] = kind
         self.words[FREE] = self.words[TOTAL] = count
 
-    def _adopt(self, memory: int, lock: sharing.Bell) -> None:
+    def _adopt(self, memory: int, lock: bells.Bell) -> None:
         super()._adopt(memory, lock)
         self._tickets = {}
 
@@ -323,7 +323,7 @@ class Owned(Held):
     # Of each time that its owner has acquired it, which task did; empty if that is elsewhere.
     _tasks: list[Hashable]
 
-    def _adopt(self, memory: int, lock: sharing.Bell) -> None:
+    def _adopt(self, memory: int, lock: bells.Bell) -> None:
         super()._adopt(memory, lock)
         self._tasks = []
 

@@ -9,48 +9,20 @@ import sys
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from typing import Any, Self
 
-    from interpool._inside import gate, holding, sharing, values
+    from interpool._inside import gate, handles, holding, values
 else:
     import _interpool_gate as gate
     import _interpool_values as values
 
-    sharing = values.module_inside("sharing")
+    handles = values.module_inside("handles")
     holding = values.module_inside("holding")
 
 sys.modules["_interpool_locks"] = sys.modules["interpool._inside.locks"]
 __name__ = "_interpool_locks"
 
 
-class Handle:
-    """What is common to all that users see: equality, and that it is sent by pools only."""
-
-    __slots__ = ("__weakref__", "_core")
-
-    _kind: type[sharing.Primitive]
-    _core: Any
-
-    def __eq__(self, other: object) -> bool:
-        """Whether it is the same one."""
-        return type(other) is type(self) and hash(self) == hash(other)
-
-    def __hash__(self) -> int:
-        """Of the one, in whichever interpreter."""
-        return hash(self._core.identity)
-
-    def __reduce__(self) -> Any:
-        """Refuse: where nobody knows the process, its descriptors mean nothing."""
-        raise sharing.unpicklable(self)
-
-    @classmethod
-    def _of_state(cls, state: Any) -> Self:
-        made = cls.__new__(cls)
-        made._core = sharing.of_state(cls._kind, state, cls.__name__)
-        return made
-
-
-class Lock(Handle):
+class Lock(handles.Handle):
     """A lock between all workers of a pool, in interpreters and in processes, and its owner.
 
     The interface is that of `threading.Lock`, and what holds of that holds here: whoever has it may
@@ -76,7 +48,7 @@ class Lock(Handle):
         Raises:
             OSError: if the system has no memory or no descriptors for it.
         """
-        self._core = sharing.make(holding.Units, holding.LOCK, 1)
+        self._core = handles.make(holding.Units, holding.LOCK, 1)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Acquire the lock; return whether it was to be had in time.
@@ -123,7 +95,7 @@ class Lock(Handle):
         return f"<interpool.Lock, {'locked' if self.locked() else 'unlocked'}>"
 
 
-class RLock(Handle):
+class RLock(handles.Handle):
     """A lock that its owner may acquire again, between all workers of a pool and its owner.
 
     The interface is that of `threading.RLock`. Its owner is a thread; nobody else can release it.
@@ -140,7 +112,7 @@ class RLock(Handle):
         Raises:
             OSError: if the system has no memory or no descriptors for it.
         """
-        self._core = sharing.make(holding.Owned)
+        self._core = handles.make(holding.Owned)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Acquire the lock, once more if this thread holds it; return whether it was to be had.
@@ -189,7 +161,7 @@ class RLock(Handle):
         return f"<interpool.RLock, {held or 'unlocked'}>"
 
 
-class Semaphore(Handle):
+class Semaphore(handles.Handle):
     """A number of units to be acquired, between all workers of a pool and its owner.
 
     The interface is that of `threading.Semaphore`, whoever has waited longest being served first.
@@ -219,7 +191,7 @@ class Semaphore(Handle):
         if value < 0:
             message = "semaphore initial value must be >= 0"
             raise ValueError(message)
-        self._core = sharing.make(holding.Units, self._units, value)
+        self._core = handles.make(holding.Units, self._units, value)
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Acquire a unit; return whether there was one in time.
@@ -283,13 +255,13 @@ class BoundedSemaphore(Semaphore):
 
 for _class in Lock, RLock, Semaphore, BoundedSemaphore:
     _class.__module__ = "interpool"
-    sharing.register(_class, "locks")
+    handles.register(_class, "locks")
 
 
 def _me() -> tuple[int, Hashable]:
     """The number of this thread, and the task that it runs."""
     thread = _thread.get_ident()
-    return sharing.who(), gate.running.get(thread, holding.outside)
+    return handles.who(), gate.running.get(thread, holding.outside)
 
 
 def seconds(timeout: float | None) -> float | None:

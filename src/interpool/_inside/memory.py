@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    from interpool._inside import sharing, values
+    from interpool._inside import descriptors, sharing, values
 else:
     import _interpool_values as values
 
+    descriptors = values.module_inside("descriptors")
     sharing = values.module_inside("sharing")
 
 sys.modules["_interpool_memory"] = sys.modules["interpool._inside.memory"]
@@ -38,12 +39,12 @@ __name__ = "_interpool_memory"
 
 # --- Memory --------------------------------------------------------------------------------------
 
-type State = tuple[int, int, sharing.Identity, bool, int, bool]
+type State = tuple[int, int, descriptors.Identity, bool, int, bool]
 """Of memory on its way to another interpreter: the process; its descriptor there; its identity;
 whether that is the receiver's to close; its size in bytes; whether it may only be read there."""
 
 # Those of this interpreter, by identity and whether they may only be read.
-_known: dict[tuple[sharing.Identity, bool], _weakref.ref[Memory]] = {}
+_known: dict[tuple[descriptors.Identity, bool], _weakref.ref[Memory]] = {}
 
 
 class _Origin:
@@ -90,8 +91,8 @@ class Memory:
         Raises:
             MemoryError: if there is no room for it.
         """
-        self._own = sharing.Descriptor(fd)
-        self.identity = sharing.identity_of(fd)
+        self._own = descriptors.Descriptor(fd)
+        self.identity = descriptors.identity_of(fd)
         self._origin = origin
         self.nbytes = nbytes
         self.is_readonly = is_readonly
@@ -118,7 +119,7 @@ class Memory:
         """
         if nbytes > sys.maxsize:
             raise _no_room(nbytes, "that is more than any process can address")
-        shielded = sharing._shield()  # nothing may come between a descriptor and who closes it
+        shielded = sharing.shield()  # nothing may come between a descriptor and who closes it
         try:
             process = sys.modules.get("_interpool_process")
             if getattr(process, "switchboard", None) is not None:
@@ -127,7 +128,7 @@ class Memory:
                 return cls(fd, nbytes, origin=_Origin(made, relay.drop_memory))
             return cls(_create(nbytes), nbytes)
         finally:
-            sharing._lift(shielded)
+            sharing.lift(shielded)
 
     def state(self, *, is_kept: bool, is_readonly: bool) -> State:
         """What another interpreter needs to see the same.
@@ -138,7 +139,7 @@ class Memory:
             is_readonly: whether that one may only read it.
 
         Raises:
-            sharing.Gone: in a worker process, if the main process has it no more.
+            descriptors.Gone: in a worker process, if the main process has it no more.
             OSError: if there are no more descriptors.
         """
         rest = self.nbytes, is_readonly
@@ -155,13 +156,13 @@ class Memory:
         """Return this interpreter's own of what another one has sent.
 
         Raises:
-            sharing.Gone: if nobody has it any more.
+            descriptors.Gone: if nobody has it any more.
             MemoryError: if there is no room for it.
             OSError: if there are no more descriptors.
             RuntimeError: if it is of a process that this one knows nothing of.
         """
         pid, fd, identity, is_given, nbytes, is_readonly = state
-        shielded = sharing._shield()
+        shielded = sharing.shield()
         try:
             if pid != os.getpid():
                 reference = _known.get((identity, is_readonly))
@@ -171,9 +172,9 @@ class Memory:
                 relay = values.module_inside("relay")
                 own = relay.memory_of(state[:3])
                 if is_given:
-                    relay._close([fd])
+                    relay.close([fd])
                 return cls(own, nbytes, is_readonly=is_readonly, origin=_Origin(state[:3]))
-            own = sharing.duplicate(fd, identity)
+            own = descriptors.duplicate(fd, identity)
             if is_given:  # and not if it was gone: that number is of something else
                 os.close(fd)
             reference = _known.get((identity, is_readonly))
@@ -183,12 +184,12 @@ class Memory:
                 return known
             return cls(own, nbytes, is_readonly=is_readonly)
         finally:
-            sharing._lift(shielded)
+            sharing.lift(shielded)
 
 
 def _create(nbytes: int) -> int:
     try:
-        return sharing.create_memory(max(nbytes, 1))
+        return descriptors.create_memory(max(nbytes, 1))
     except OSError as error:
         import errno
 

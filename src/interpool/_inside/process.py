@@ -18,7 +18,6 @@ midst of a task: on Linux, elsewhere when the task has ended.
 """
 
 import _thread
-import errno
 import marshal
 import mmap
 import os
@@ -28,10 +27,18 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from interpool._inside import channels, gate, outcomes, surroundings, values
+    from interpool._inside import (
+        channels,
+        descriptors,
+        framing,
+        gate,
+        outcomes,
+        surroundings,
+        values,
+    )
 else:
     import _interpool_channels as channels
     import _interpool_gate as gate
@@ -39,13 +46,12 @@ else:
     import _interpool_surroundings as surroundings
     import _interpool_values as values
 
+    descriptors = values.module_inside("descriptors")
+    framing = values.module_inside("framing")
+
 sys.modules["_interpool_process"] = sys.modules["interpool._inside.process"]
 __name__ = "_interpool_process"
 
-# Bytes from which on parts of a message travel in shared memory: about what a socket takes at once.
-SHARED = 1 << 17
-_READ = 1 << 16
-_LENGTH = 4
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 # In a worker process: the descriptor of the socket by which it asks for connections (`relay`).
@@ -79,35 +85,24 @@ def pack(parts: Sequence[Part]) -> tuple[bytes, int]:
     raw = [it.encode("utf-8", "surrogatepass") if isinstance(it, str) else it for it in parts]
     texts = [isinstance(it, str) for it in parts]
     sizes = [len(it) for it in raw]
-    is_shared = sum(sizes) >= SHARED
-    header = marshal.dumps((sizes, texts, is_shared))
-    frame = len(header).to_bytes(_LENGTH, "little") + header
+    is_shared = sum(sizes) >= framing.SHARED
+    frame = framing.framed(marshal.dumps((sizes, texts, is_shared)))
     if is_shared:
-        return frame, _share(raw)
+        return frame, descriptors.share(raw)
     return b"".join((frame, *raw)), -1
 
 
 def send_packed(sock: socket.socket, data: bytes, memory: int) -> None:
     """Send what was packed."""
-    if memory == -1:
-        sock.sendall(data)
-        return
     try:
-        sent = socket.send_fds(sock, [data], [memory])
-        sock.sendall(data[sent:])
+        framing.send(sock, data, memory)
     finally:
-        os.close(memory)
+        if memory != -1:
+            os.close(memory)
 
 
-class Receiver:
+class Receiver(framing.Stream):
     """The reading end of a socket by which messages come."""
-
-    def __init__(self, sock: socket.socket, wait: Callable[[int], bool] | None = None) -> None:
-        """Args: the socket, and what waits until it can be read, or says that it never will."""
-        self._socket = sock
-        self._wait = wait
-        self._data = bytearray()
-        self._descriptors: list[int] = []
 
     def receive(self) -> list[Part] | None:
         """Wait for the next message and return its parts; None if there will be none.
@@ -116,19 +111,18 @@ class Receiver:
             OSError: if what came in shared memory cannot be read: no descriptor is free for it, or
                 no memory. The next message can be.
         """
-        start = self._take(_LENGTH)
-        if start is None:
-            return None
-        header = self._take(int.from_bytes(start, "little"))
-        if header is None:
-            return None
+        while (header := self.frame()) is None:
+            if not self.fill():
+                return None
         sizes, texts, is_shared = marshal.loads(header)
         if is_shared:
-            if not self._descriptors:  # the system has let it drop
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            raw = _read(self._descriptors.pop(0), sizes)
+            memory = self.descriptor()
+            try:
+                raw = descriptors.read(memory, sizes)
+            finally:
+                os.close(memory)
         else:
-            found = [self._take(size) for size in sizes]
+            found = [self.take(size) for size in sizes]
             raw = [it for it in found if it is not None]
             if len(raw) < len(sizes):
                 return None
@@ -136,61 +130,6 @@ class Receiver:
             it.decode("utf-8", "surrogatepass") if is_text else it
             for it, is_text in zip(raw, texts, strict=True)
         ]
-
-    def _take(self, size: int) -> bytes | None:
-        while len(self._data) < size:
-            if self._wait is not None and not self._wait(self._socket.fileno()):
-                return None
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, _READ, 1)
-            except ConnectionResetError:
-                return None
-            self._descriptors += descriptors
-            if not data:
-                return None
-            self._data += data
-        taken = bytes(self._data[:size])
-        del self._data[:size]
-        return taken
-
-
-def _share(parts: Sequence[bytes]) -> int:
-    """Write parts into memory of their own; return its descriptor."""
-    if hasattr(os, "memfd_create"):
-        memory = os.memfd_create("interpool", os.MFD_CLOEXEC)
-    else:
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            memory = os.dup(file.fileno())
-    try:
-        for part in parts:
-            view = memoryview(part)
-            while view:
-                view = view[os.write(memory, view) :]
-    except BaseException:
-        os.close(memory)
-        raise
-    return memory
-
-
-def _read(memory: int, sizes: Sequence[int]) -> list[bytes]:
-    """Read parts out of shared memory, and close it.
-
-    Not by mapping it, which costs a fault for each page on top of the copy: a fifth of the time.
-    """
-    parts = []
-    start = 0
-    try:
-        for size in sizes:
-            part = os.pread(memory, size, start)
-            while len(part) < size:  # more than the system reads at once, which is 2 GiB
-                part += os.pread(memory, size - len(part), start + len(part))
-            parts.append(part)
-            start += size
-    finally:
-        os.close(memory)
-    return parts
 
 
 # --- The board -----------------------------------------------------------------------------------
@@ -202,7 +141,7 @@ def new_board() -> int:
     Raises:
         OSError: if the system has no memory to share, or no descriptor of it.
     """
-    return _share([bytes(8 * (IS_STRUCK + 1))])
+    return descriptors.create_memory(8 * (IS_STRUCK + 1))
 
 
 def board_of(memory: int) -> Board:
@@ -261,8 +200,8 @@ class Process:
             return
         if gate.armed.pop(task, None) is None:
             gate.condemn(task)
-            if (relay := sys.modules.get("_interpool_relay")) is not None:
-                relay.cancel()  # what it waits for, if that is why it was not found
+            if (asking := sys.modules.get("_interpool_asking")) is not None:
+                asking.cancel()  # what it waits for, if that is why it was not found
             return
         gate.note_place(frame)
         del gate.struck_at[-1:]  # the program that started this loop
@@ -299,8 +238,8 @@ class Process:
             self.current = None
             gate.forget(task)
             del asked, large
-            if (relay := sys.modules.get("_interpool_relay")) is not None:
-                relay.send_drops()
+            if (asking := sys.modules.get("_interpool_asking")) is not None:
+                asking.send_drops()
             surroundings.flush()
             try:
                 self.send(task, kind, payload)

@@ -15,72 +15,32 @@ thread of the main process does (`interpool._lanes.relay`). It guarantees:
   That it has gone, which may be noticed anywhere, is noted, and the note goes with the next thing
   asked, or at the end of the task.
 
-A connection is a socket of one thread, made when that first asks for anything; its other end goes
-to main by the switchboard, a socket that each worker process is born with. On it, the process asks
-and main answers, one thing at a time. Behind what it has asked, the process sends two things only:
-an acknowledgement, if what was done can be undone; or, before that, a cancellation, which main
-always answers, whatever it has answered before.
+How a thread asks is in `asking`, the connection that it asks by in `lines`.
 
 In an interpreter of a worker process, nothing can be asked.
 """
 
-import _signal  # type: ignore[import-not-found]  # what `signal` wraps, without its enums
-import _thread
 import _weakref
 import errno
-import itertools
 import os
-import select
-import signal
-import socket
 import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
-    from typing import Any, Final
+    from typing import Any
 
-    from interpool._inside import gate, sharing, values, wire
+    from interpool._inside import asking, descriptors, lines, sharing, values, wire
 else:
-    import _interpool_gate as gate
     import _interpool_values as values
 
-    sharing = values.module_inside("sharing")
+    asking = values.module_inside("asking")
+    lines = values.module_inside("lines")
     wire = values.module_inside("wire")
 
 sys.modules["_interpool_relay"] = sys.modules["interpool._inside.relay"]
 __name__ = "_interpool_relay"
 
-_ACKNOWLEDGE: Final = wire.pack((wire.ACKNOWLEDGE,))[0]
-_RAISED: Final = -1  # no answer: what a signal's handler raised, and had it cancelled by
-_CANCEL: Final = wire.pack((wire.CANCEL,))[0]
-
-
-# --- Threads of this process ---------------------------------------------------------------------
-
-
-class _Thread:
-    """What a thread has of its own.
-
-    Attributes:
-        who: by which what is shared knows it: a number that nobody else in any process has, nor any
-            thread of main, whose numbers are addresses.
-        free: its connections, of which it needs a second one only if it asks for something in the
-            midst of asking, in a signal's handler.
-        busy: those in use.
-    """
-
-    def __init__(self) -> None:
-        self.who = 1 << 62 | os.getpid() << 20 | next(_numbers)
-        self.free: list[_Line] = []
-        self.busy: list[_Line] = []
-
-
-_numbers = itertools.count(1)
-_local = _thread._local()
-_is_forked = False
-# Keys of what this process has let go of, and main does not know yet.
-_dropped: list[wire.Key] = []
 # Of each `Remote`, a reference that notes when it has gone.
 _references: dict[int, tuple[_weakref.ref[Remote], wire.Key]] = {}
 # What stands for something shared, by its key.
@@ -88,9 +48,6 @@ _known: dict[wire.Key, _weakref.ref[Remote]] = {}
 
 
 def _count_fork() -> None:
-    global _local, _is_forked  # noqa: PLW0603 - the state of this module
-    _is_forked = True
-    _local = _thread._local()  # with the last ones, its copies of the connections are closed
     _known.clear()
     _references.clear()
 
@@ -99,381 +56,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
-def _this_thread() -> _Thread:
-    found: _Thread | None = getattr(_local, "thread", None)
-    if found is None:
-        found = _local.thread = _Thread()
-    return found
-
-
-def who() -> int:
-    """The number of the calling thread, and no other thread's of any process.
-
-    When the thread ends, or its process, main releases what it holds by that number.
-    """
-    return _this_thread().who
-
-
-def cancel() -> None:
-    """Have what this thread waits for cancelled, for its task was struck: in a signal's handler."""
-    for line in _this_thread().busy:
-        line.cancel()
-
-
-# --- Signals -------------------------------------------------------------------------------------
-
-# Those that may have a handler in Python, which may raise.
-_SIGNALS: Final = frozenset(
-    number
-    for number in map(int, _signal.valid_signals())
-    if number not in {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-)
-
-
-def _block_signals(which: frozenset[int]) -> frozenset[int]:
-    """Have signals wait, in the main thread; return those of them that did not before.
-
-    In the midst of asking, what a handler raises would tear the connection, and main would take
-    that for the end of this thread, and release what it holds. (A thread that a task has started
-    may get a signal in its place.)
-    """
-    if _thread.get_ident() != _MAIN or not hasattr(_signal, "pthread_sigmask"):
-        return _NONE
-    new = which - _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-    try:
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, new)
-    except BaseException:  # of one that came before this
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, new)
-        raise
-    return frozenset(new)
-
-
-def _unblock_signals(which: frozenset[int]) -> None:
-    """Let signals come, first those that have waited."""
-    if which:
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, which)
-
-
-_NONE: Final[frozenset[int]] = frozenset()
-
-
-# --- Asking --------------------------------------------------------------------------------------
-
-
-class _Alarm:
-    """A pipe that wakes the main thread for a signal.
-
-    A signal that comes between the last look for one and a wait in C would be handled after the
-    wait, which it may be there to end.
-    """
-
-    def __init__(self) -> None:
-        self.out, self._into = os.pipe()
-        os.set_blocking(self.out, False)
-        os.set_blocking(self._into, False)
-        self._previous: list[int] = []
-
-    def __enter__(self) -> None:
-        self._previous.append(signal.set_wakeup_fd(self._into, warn_on_full_buffer=False))
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._previous.pop(), warn_on_full_buffer=False)
-
-    def silence(self) -> None:
-        """Take what came: it goes to who is usually woken, asyncio for one."""
-        try:
-            signals = os.read(self.out, 512)
-            others = [fd for fd in self._previous if fd not in {-1, self._into}]
-            if others:
-                os.write(others[-1], signals)
-        except BlockingIOError:  # a handler that waited itself has taken it, or nobody reads there
-            pass
-
-
-_alarm: _Alarm | None = None
-_MAIN: Final = _thread._get_main_thread_ident()  # type: ignore[attr-defined]
-
-
-class _Line:
-    """A connection of a thread."""
-
-    def __init__(self, number: int) -> None:
-        """Open one for the thread of that number.
-
-        Raises:
-            OSError: if there are no descriptors for it, or nobody answers.
-        """
-        global _alarm  # noqa: PLW0603 - made when first needed
-        ours, theirs = socket.socketpair()
-        self._wire = wire.Wire(ours)
-        with theirs:
-            _call_main(theirs.fileno())
-        self._wire.send(number)
-        self._poll = select.poll()
-        self._poll.register(ours, select.POLLIN)
-        self._is_main = _thread.get_ident() == _MAIN
-        if self._is_main:
-            _alarm = _alarm or _Alarm()
-            self._poll.register(_alarm.out, select.POLLIN)
-        self._may_cancel = self._is_struck = self._is_asked = self._has_cancelled = False
-        self.blocked = _NONE  # signals, but while it waits
-
-    def __del__(self) -> None:
-        """Close it: its thread has ended."""
-        if (found := vars(self).get("_wire")) is not None:
-            found.close()
-
-    def close(self) -> None:
-        """Close it: main undoes what was not acknowledged."""
-        self._wire.close()
-
-    def cancel(self) -> None:
-        """Have what it waits for cancelled, as soon as main has been asked for it."""
-        if self._may_cancel:
-            self._is_struck = True
-            if self._is_asked:
-                self._cancel()
-
-    def _cancel(self) -> None:
-        if not self._has_cancelled:
-            self._has_cancelled = True
-            self._wire.send_packed(_CANCEL, -1)
-
-    def ask(self, data: bytes, fd: int, *, may_cancel: bool, is_undoable: bool) -> wire.Message:
-        """Ask for something that was packed; return head and body of the answer.
-
-        Args:
-            data: as packed.
-            fd: as packed.
-            may_cancel: whether `cancel` is heard.
-            is_undoable: whether main waits for an acknowledgement.
-        """
-        self._may_cancel = may_cancel
-        self._is_struck = self._is_asked = self._has_cancelled = False
-        if self._is_main and _alarm is not None:
-            with _alarm:
-                return self._ask(data, fd, is_undoable=is_undoable)
-        return self._ask(data, fd, is_undoable=is_undoable)
-
-    def _ask(self, data: bytes, fd: int, *, is_undoable: bool) -> wire.Message:
-        if _dropped:
-            self.drop()
-        self._wire.send_packed(data, fd)
-        # A strike either sees that it was asked for, or is seen.
-        self._is_asked = True
-        if self._is_struck:
-            self._cancel()
-        errors: list[BaseException] = []
-        answer = self._answer(errors)
-        # From here on it is too late for a strike, or it has come.
-        self._is_asked = False
-        kind = answer[0][0]
-        if self._has_cancelled and kind != wire.CANCELLED:
-            cancelled = self._answer(errors)
-            if errors or (kind == wire.DONE and is_undoable):
-                for descriptor in answer[1][1:]:
-                    os.close(descriptor)
-                answer = cancelled
-        elif kind == wire.DONE and is_undoable:
-            acknowledge(self._wire)
-        return ((_RAISED,), [errors[0]]) if errors else answer
-
-    def _answer(self, errors: list[BaseException]) -> wire.Message:
-        """Wait for an answer. What comes in between is kept, and has the thing cancelled."""
-        while True:
-            try:
-                found = self._wire.next()
-                if found is not None:
-                    return found
-                try:
-                    _unblock_signals(self.blocked)
-                    self._wait()
-                finally:
-                    if self.blocked:
-                        _signal.pthread_sigmask(_signal.SIG_BLOCK, self.blocked)
-            except BaseException as error:
-                errors.append(error)
-                self._cancel()
-            else:
-                if not self._wire.fill():
-                    raise _hung_up()
-
-    def _wait(self) -> None:
-        """Wait until there is something to receive."""
-        if self._is_main and _alarm is not None:
-            fd = self._wire.socket.fileno()
-            while fd not in (ready := [it for it, _ in self._poll.poll()]):
-                if ready:
-                    _alarm.silence()
-            return
-        # On behalf of another process, whose main this one is.
-        alarm = sharing.alarms.get(_thread.get_ident())
-        if alarm is not None and not self._has_cancelled:
-            poll = select.poll()
-            poll.register(self._wire.socket, select.POLLIN)
-            poll.register(alarm, select.POLLIN)
-            if self._wire.socket.fileno() not in [it for it, _ in poll.poll()]:
-                raise sharing.Cancelled
-
-    def drop(self) -> None:
-        """Tell main what this process has let go of."""
-        keys = []
-        while _dropped:
-            keys.append(_dropped.pop())
-        self._wire.send(wire.DROP, keys)
-
-
-def _hung_up() -> OSError:
-    text = "the main process has hung up: it has no descriptors, threads or memory left, or ends"
-    return OSError(errno.ECONNRESET, text)
-
-
-def acknowledge(line: wire.Wire) -> None:
-    """Say that what was given has come."""
-    line.send_packed(_ACKNOWLEDGE, -1)
-
-
-def _call_main(fd: int) -> None:
-    """Send main its end of a connection."""
-    sock = socket.socket(fileno=_switchboard())
-    try:
-        socket.send_fds(sock, [b"."], [fd])
-    finally:
-        sock.detach()  # it is there as long as the process is
-
-
-def _switchboard(name: str = "object") -> int:
-    process = sys.modules.get("_interpool_process")
-    found: int | None = getattr(process, "switchboard", None)
-    if found is None:
-        message = (
-            f"the {name} belongs to another process, which this one knows nothing of: what is "
-            "shared goes to the worker processes of a pool, and neither to others nor to "
-            "interpreters in them"
-        )
-        raise RuntimeError(message)
-    if _is_forked:
-        message = f"the {name} belongs to the process that this one was forked from"
-        raise RuntimeError(message)
-    return found
-
-
-def _ask(
-    head: tuple[Any, ...],
-    body: tuple[Any, ...],
-    then: Callable[[list[Any]], Any] | None = None,
-    undo: Callable[[Any], object] | None = None,
-    *,
-    is_undoable: bool = False,
-) -> Any:
-    """Have main do something; return what came of it.
-
-    Args:
-        head: what is asked for.
-        body: the arguments.
-        then: what is made of the answer's body, before anything can come in between.
-        undo: undoes it.
-        is_undoable: whether main does, too, until it is acknowledged.
-    """
-    _switchboard()
-    thread = _this_thread()
-    task = gate.shield()
-    result = None
-    try:
-        blocked = _block_signals(_SIGNALS)
-        try:
-            found = _done_by(
-                thread,
-                head,
-                body,
-                blocked,
-                may_cancel=task is not None,
-                is_undoable=is_undoable,
-            )
-            if found is not None:
-                result = found[0] if then is None else then(found)
-        except BaseException:
-            _unblock_signals(blocked)
-            raise
-    except BaseException:
-        gate.lift(task)
-        raise
-    try:
-        _unblock_signals(blocked)
-        gate.lift(task)
-    except BaseException:  # it came behind the acknowledgement, or had it cancelled
-        if found is not None and undo is not None:
-            undo(result)
-        raise
-    # Nothing is called from here to where the caller has the result in a variable: so nothing is
-    # raised there by a signal either.
-    return result
-
-
-def _done_by(
-    thread: _Thread,
-    head: tuple[Any, ...],
-    body: tuple[Any, ...],
-    blocked: frozenset[int],
-    *,
-    may_cancel: bool,
-    is_undoable: bool,
-) -> list[Any] | None:
-    """Have something done; return the body of the answer, None if it was cancelled."""
-    data, fd = wire.pack(head, body)
-    try:
-        line = thread.free.pop() if thread.free else _Line(thread.who)
-        line.blocked = blocked
-        thread.busy.append(line)
-        try:
-            (kind, *rest), found = line.ask(
-                data, fd, may_cancel=may_cancel, is_undoable=is_undoable
-            )
-        except BaseException:
-            line.close()
-            raise
-        finally:
-            thread.busy.remove(line)
-    except BrokenPipeError:
-        raise _hung_up() from None
-    finally:
-        if fd != -1:
-            os.close(fd)
-    thread.free.append(line)
-    if kind == _RAISED:
-        raise found[0]
-    if kind == wire.FAILED:
-        raise _error_of(*rest)
-    return found if kind == wire.DONE else None
-
-
-def _error_of(module: str, name: str, args: tuple[Any, ...] | None, text: str) -> BaseException:
-    """Make the exception that main has described."""
-    kind: Any = getattr(sys.modules.get(module), name, None)
-    if args is not None and isinstance(kind, type) and issubclass(kind, Exception):
-        return kind(*args)
-    return RuntimeError(f"{name}: {text}")
-
-
-def send_drops() -> None:
-    """Tell main what this process has let go of: it may be long before it asks for something."""
-    if _dropped:
-        thread = _this_thread()
-        try:
-            if not thread.free:
-                thread.free.append(_Line(thread.who))
-            thread.free[-1].drop()
-        except OSError:  # main has no descriptors, say: it lets go when this process has ended
-            thread.free.clear()
-
-
 def give_back(task: Hashable) -> None:
     """Have main release what this thread has acquired in a task that was struck."""
     found: list[Any] = [reference() for reference in [*_known.values()]]
     for remote in found:
         if hasattr(remote, "give_back"):
             try:
-                remote.give_back(who(), task)
+                remote.give_back(asking.who(), task)
             except OSError as error:
                 if error.errno != errno.ECONNRESET:
                     raise
@@ -483,7 +72,7 @@ def give_back(task: Hashable) -> None:
 def _note_gone(reference: _weakref.ref[Remote]) -> None:
     """Have main let go of what a `Remote` stood for, some time."""
     _, key = _references.pop(id(reference))
-    _dropped.append(key)
+    lines.dropped.append(key)
     if _known.get(key) is reference:  # not another one's that has come since
         _known.pop(key, None)
 
@@ -517,20 +106,20 @@ class Remote:
         """
         if is_kept:
             return self._state
-        found: sharing.State = _ask(
-            (wire.GIVE, self._key), (), undo=lambda it: _close(it[1:4]), is_undoable=True
+        found: sharing.State = asking.ask(
+            (wire.GIVE, self._key), (), undo=lambda it: close(it[1:4]), is_undoable=True
         )
         return found
 
     @property
-    def identity(self) -> sharing.Identity:
+    def identity(self) -> descriptors.Identity:
         """By which the same is known everywhere."""
         return self._key[2]
 
 
-def _close(descriptors: Sequence[int]) -> None:
-    """Close descriptors in main that were made for somebody."""
-    _ask((wire.CLOSE, [*{*descriptors}]), ())
+def close(fds: Sequence[int]) -> None:
+    """Have main close descriptors of its own, which were made for somebody."""
+    asking.ask((wire.CLOSE, [*{*fds}]), ())
 
 
 # Of each class, what stands for it.
@@ -551,12 +140,12 @@ def _method(name: str, undo: Callable[..., Any] | None) -> Callable[..., Any]:
     if undo is None:
 
         def method(self: Remote, *args: Any) -> Any:
-            return _ask((wire.CALL, self._key, name), args)
+            return asking.ask((wire.CALL, self._key, name), args)
 
     else:
 
         def method(self: Remote, *args: Any) -> Any:
-            return _ask(
+            return asking.ask(
                 (wire.CALL, self._key, name),
                 args,
                 None,
@@ -585,7 +174,7 @@ def of_state(core: type[sharing.Primitive], state: sharing.State, name: str) -> 
         RuntimeError: if it is of a process that this one knows nothing of.
         OSError: if there are no more descriptors.
     """
-    _switchboard(name)
+    lines.switchboard(name)
     place = _place_of(core)
     *_, identity, _, is_given = state
     found = _find((*place, identity))
@@ -596,11 +185,11 @@ def of_state(core: type[sharing.Primitive], state: sharing.State, name: str) -> 
     def then(body: list[Any]) -> Remote:
         key: wire.Key = (*place, identity)
         if found is not None:  # main has counted it again
-            _dropped.append(key)
+            lines.dropped.append(key)
             return found
         return kind(key, body[0])
 
-    made: Remote = _ask((wire.HOLD, place, state, name), (), then)
+    made: Remote = asking.ask((wire.HOLD, place, state, name), (), then)
     return made
 
 
@@ -615,7 +204,7 @@ def make(core: type[sharing.Primitive], *args: Any) -> Remote:
     def then(body: list[Any]) -> Remote:
         return kind((*place, body[0][4]), body[0])
 
-    made: Remote = _ask((wire.MAKE, place), args, then)
+    made: Remote = asking.ask((wire.MAKE, place), args, then)
     return made
 
 
@@ -629,7 +218,7 @@ def memory_of(state: wire.Memory) -> int:
         Gone: if it has it no more.
         OSError: if there are no more descriptors.
     """
-    found: int = _ask((wire.MEMORY, state), (), lambda body: body[1], os.close)
+    found: int = asking.ask((wire.MEMORY, state), (), lambda body: body[1], os.close)
     return found
 
 
@@ -647,7 +236,7 @@ def make_memory(nbytes: int) -> tuple[int, wire.Memory]:
         os.close(made[0])
         drop_memory(made[1])
 
-    made: tuple[int, wire.Memory] = _ask(
+    made: tuple[int, wire.Memory] = asking.ask(
         (wire.MAKE_MEMORY, nbytes), (), lambda body: (body[1], body[0]), undo
     )
     return made
@@ -660,12 +249,12 @@ def give_memory(state: wire.Memory) -> wire.Memory:
         Gone: if main has it no more.
         OSError: if there are no more descriptors.
     """
-    found: wire.Memory = _ask(
-        (wire.GIVE_MEMORY, state), (), undo=lambda it: _close(it[1:2]), is_undoable=True
+    found: wire.Memory = asking.ask(
+        (wire.GIVE_MEMORY, state), (), undo=lambda it: close(it[1:2]), is_undoable=True
     )
     return found
 
 
 def drop_memory(state: wire.Memory) -> None:
     """Have main let go of memory that was made for this process, some time. For finalizers."""
-    _dropped.append(("", "", state[2]))
+    lines.dropped.append(("", "", state[2]))

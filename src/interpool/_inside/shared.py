@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from interpool._inside import sharing, values
+    from interpool._inside import descriptors, values
 else:
     import _interpool_values as values
 
-    sharing = values.module_inside("sharing")
+    descriptors = values.module_inside("descriptors")
 
 sys.modules["_interpool_shared"] = sys.modules["interpool._inside.shared"]
 __name__ = "_interpool_shared"
 
 type Form = tuple[values.Context, bytes, list[tuple[int, int]]]
 """Of one object: context and pickle, and where in the memory its buffers begin and end."""
-type Given = tuple[tuple[int, int, sharing.Identity], int, dict[str, Form]]
+type Given = tuple[tuple[int, int, descriptors.Identity], int, dict[str, Form]]
 """The memory: of which process, its descriptor and identity; its size; each object by its name."""
 
 
@@ -93,7 +93,7 @@ class Shared(Mapping):  # type: ignore[type-arg]  # which would be evaluated
         context, stream, places = forms[name]
         if places and self._memory is None:
             if process == os.getpid():
-                own = sharing.duplicate(fd, identity)
+                own = descriptors.duplicate(fd, identity)
             else:
                 own = values.module_inside("relay").memory_of((process, fd, identity))
             try:

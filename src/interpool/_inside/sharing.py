@@ -24,19 +24,20 @@ import _thread
 import _weakref
 import mmap
 import os
-import select
 import sys
 import time
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Self
 
-    from interpool._inside import gate, values
+    from interpool._inside import bells, descriptors, gate
 else:
     import _interpool_gate as gate
     import _interpool_values as values
+
+    descriptors = values.module_inside("descriptors")
+    bells = values.module_inside("bells")
 
 sys.modules["_interpool_sharing"] = sys.modules["interpool._inside.sharing"]
 __name__ = "_interpool_sharing"
@@ -47,189 +48,17 @@ _WORDS = HEADER // 8
 # Numbers before the lines, and threads that fit into one of the two lines.
 OWN_WORDS = 32
 LINE = (_WORDS - OWN_WORDS) // 2
-# Milliseconds that a wait lasts at the most, before it looks at the clock again: poll(2) takes an
-# int of them.
-_LONGEST = 1 << 30
-
-_now = time.monotonic
-
-
-class Cancelled(BaseException):
-    """Raised in a thread that waits for another process, which has changed its mind or is gone."""
-
-
-# Of threads that wait for another process: the descriptor of it that ends their waiting.
-alarms: dict[int, int] = {}
-
-
-# --- Memory --------------------------------------------------------------------------------------
-
-type Identity = tuple[int, int]
-"""Device and inode of a piece of memory: no two have the same at the same time."""
-
-
-def create_memory(nbytes: int) -> int:
-    """Make memory of the kernel's, filled with zeros; return its descriptor.
-
-    Raises:
-        OSError: if the system gives none.
-    """
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("interpool", os.MFD_CLOEXEC)
-    else:
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    try:
-        os.ftruncate(fd, nbytes)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def identity_of(fd: int) -> Identity:
-    """Tell memory from other memory, which may get the number of a descriptor when it is closed."""
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
-
-
-class Descriptor:
-    """A descriptor that is closed with whoever has it.
-
-    Not by that one itself: a finalizer runs while weak references still lead to what it is of, and
-    so may another thread.
-    """
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        """Args: its number."""
-        self.fd = fd
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close it."""
-        close(self.fd)
-
-
-class Gone(Exception):  # noqa: N818 - what it becomes is said by who knows what has gone
-    """What a descriptor was of has been closed since."""
-
-
-def duplicate(fd: int, identity: Identity) -> int:
-    """Return a descriptor of one's own.
-
-    Raises:
-        Gone: if that number is of something else by now, or of nothing.
-        OSError: if there are no more descriptors.
-    """
-    try:
-        found = os.dup(fd)
-    except OSError as error:
-        import errno
-
-        if error.errno != errno.EBADF:
-            raise
-        raise Gone from None
-    if identity_of(found) != identity:
-        os.close(found)
-        raise Gone
-    return found
-
-
-# --- Bells ---------------------------------------------------------------------------------------
-
-
-class Bell:
-    """What one thread sleeps by, and another one wakes it with."""
-
-    def __init__(self, value: int = 0, *, is_semaphore: bool = False) -> None:
-        """Make one.
-
-        Args:
-            value: how often it has been rung already, 0 or 1.
-            is_semaphore: whether one reading takes one ring only.
-        """
-        if hasattr(os, "eventfd"):
-            flags = os.EFD_CLOEXEC | (os.EFD_SEMAPHORE if is_semaphore else 0)
-            self.out = self.into = os.eventfd(value, flags)
-            self.size = 8
-        else:
-            self.out, self.into = os.pipe()
-            self.size = 1 if is_semaphore else 512
-            if value:
-                os.write(self.into, b".")
-        self._poll = select.poll()
-        self._poll.register(self.out, select.POLLIN)
-
-    def sleep(self, deadline: float | None) -> bool:
-        """Wait for a ring until a time of `time.monotonic`; return whether there was one.
-
-        Raises:
-            Cancelled: if it was for another process, and that wants it no more.
-        """
-        thread = _thread.get_ident()
-        gate.bells[thread] = self.into
-        try:
-            # A strike that came before that line has not rung. It lands behind this call.
-            alarm = alarms.get(thread)
-            if deadline is None and alarm is None:
-                os.read(self.out, self.size)
-                return True
-            return self._poll_until(deadline, alarm)
-        finally:
-            gate.bells.pop(thread, None)
-
-    def _poll_until(self, deadline: float | None, alarm: int | None) -> bool:
-        poll = self._poll
-        if alarm is not None:
-            poll = select.poll()
-            poll.register(self.out, select.POLLIN)
-            poll.register(alarm, select.POLLIN)
-        while True:
-            left = _LONGEST if deadline is None else min((deadline - _now()) * 1000, _LONGEST)
-            ready = {fd for fd, _ in poll.poll(max(left, 0))}
-            if self.out in ready:
-                os.read(self.out, self.size)
-                return True
-            if ready:
-                raise Cancelled
-            if deadline is not None and _now() >= deadline:
-                return False
-
-    def silence(self) -> None:
-        """Take a ring if there is one: it may have been read when a strike came."""
-        if self._poll.poll(0):
-            os.read(self.out, self.size)
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close it: nobody has it in a line."""
-        for fd in {vars(self).get("out", -1), vars(self).get("into", -1)}:
-            if fd != -1:
-                close(fd)
-
-
-# Bells of this interpreter that nobody waits for, a few. A wait takes one and gives it back, for
-# several waits of one thread may be under way: a signal's handler may wait, too.
-_bells: list[Bell] = []
-_BELLS_KEPT = 8  # arbitrary: a new one costs 2 us
-
-
-def forget_bells() -> None:
-    """Close the bells that nobody waits for."""
-    _bells.clear()
 
 
 # --- What is shared ------------------------------------------------------------------------------
 
-type State = tuple[int, int, int, int, Identity, Identity, bool]
+type State = tuple[int, int, int, int, descriptors.Identity, descriptors.Identity, bool]
 """Of a primitive on its way to another interpreter: the process; the descriptors of its memory and
 of both ends of its lock; the identities of the first two; whether they are the receiver's to close.
 """
 
 # Those of this interpreter, by the identity of their memory: one each, whatever comes in how often.
-_known: dict[tuple[type, Identity], _weakref.ref[Any]] = {}
+_known: dict[tuple[type, descriptors.Identity], _weakref.ref[Any]] = {}
 # How many forks this process is away from the one that began.
 _generation = 0
 
@@ -238,7 +67,7 @@ def _count_fork() -> None:
     global _generation  # noqa: PLW0603 - the state of this module
     _generation += 1
     _known.clear()
-    forget_bells()
+    bells.forget()
     gate.bells.clear()
 
 
@@ -262,19 +91,19 @@ class Primitive:
         Raises:
             OSError: if the system has no memory or no descriptors for it.
         """
-        memory = create_memory(HEADER + nbytes)
+        memory = descriptors.create_memory(HEADER + nbytes)
         try:
-            lock = Bell(1, is_semaphore=True)
+            lock = bells.Bell(1, is_semaphore=True)
         except BaseException:
             os.close(memory)
             raise
         self._adopt(memory, lock)
 
-    def _adopt(self, memory: int, lock: Bell) -> None:
-        self._own = Descriptor(memory)
+    def _adopt(self, memory: int, lock: bells.Bell) -> None:
+        self._own = descriptors.Descriptor(memory)
         self._memory = memory
         self._lock = lock
-        self._identity = identity_of(memory)
+        self._identity = descriptors.identity_of(memory)
         self._generation = _generation
         self.words = memoryview(mmap.mmap(memory, HEADER, trackfd=False)).cast("q")
         self._holder = 0  # the thread of this interpreter that holds the lock
@@ -300,7 +129,7 @@ class Primitive:
         memory, out, into = self._memory, self._lock.out, self._lock.into
         if not is_kept:
             memory, out, into = os.dup(memory), os.dup(out), os.dup(into)
-        identities = self._identity, identity_of(out)
+        identities = self._identity, descriptors.identity_of(out)
         return os.getpid(), memory, out, into, *identities, not is_kept
 
     @classmethod
@@ -318,18 +147,18 @@ class Primitive:
             if found is not None:
                 return found  # type: ignore[no-any-return]
             made = cls.__new__(cls)
-            lock = Bell.__new__(Bell)
-            lock.out = duplicate(out, lock_identity)
+            lock = bells.Bell.__new__(bells.Bell)
+            lock.out = descriptors.duplicate(out, lock_identity)
             lock.into = lock.out if into == out else os.dup(into)
             lock.size = 8 if hasattr(os, "eventfd") else 1
-            made._adopt(duplicate(memory, identity), lock)
+            made._adopt(descriptors.duplicate(memory, identity), lock)
             return made
         finally:
             if is_given:
                 _close_given({memory: identity, out: lock_identity, into: lock_identity})
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> descriptors.Identity:
         """By which the same is known everywhere."""
         return self._identity
 
@@ -343,11 +172,11 @@ class Primitive:
         if self._holder == thread:  # a finalizer, a signal's handler
             message = f"{self._name()} is in use by this very thread"
             raise RuntimeError(message)
-        shielded = _shield()
+        shielded = shield()
         try:
             os.read(self._lock.out, self._lock.size)
         except BaseException:
-            _lift(shielded)
+            lift(shielded)
             raise
         self._holder = thread
         self._shielded = shielded
@@ -355,7 +184,7 @@ class Primitive:
 
     def __exit__(self, *_: object) -> None:
         shielded = self._unlock()
-        _lift(shielded)
+        lift(shielded)
 
     def _unlock(self) -> Any:
         """Let go of the lock; return what is still shielded."""
@@ -368,7 +197,7 @@ class Primitive:
         os.write(self._lock.into, gate.ONE[: self._lock.size])
         return shielded
 
-    def _sleep(self, bell: Bell, deadline: float | None) -> bool:
+    def _sleep(self, bell: bells.Bell, deadline: float | None) -> bool:
         """Sleep without the lock; only meanwhile a strike or Ctrl-C may come."""
         shielded = self._unlock()
         is_rung: bool
@@ -407,7 +236,7 @@ class Primitive:
         if words[start] == LINE - 1:
             message = f"{LINE - 1} threads wait for {self._name()}, and there is no room for more"
             raise RuntimeError(message)
-        bell = _bells.pop() if _bells else Bell()
+        bell = bells.take()
         words[start] += 1
         words[start + words[start]] = bell.into
         error: BaseException | None = None
@@ -423,9 +252,7 @@ class Primitive:
         is_served = not self._take_out(start, bell.into)
         if is_served and not is_rung:
             bell.silence()
-        # Those of tasks stay: a strike may yet ring, or land in the finalizer, and get lost.
-        if gate.is_in_task() or len(_bells) < _BELLS_KEPT:
-            _bells.append(bell)
+        bells.give(bell)
         return is_served, error
 
     def _is_in(self, start: int, bell: int) -> bool:
@@ -434,10 +261,10 @@ class Primitive:
     def _take_out(self, start: int, bell: int) -> bool:
         words = self.words
         count = words[start]
-        bells = words[start + 1 : start + 1 + count].tolist()
-        if bell not in bells:
+        line = words[start + 1 : start + 1 + count].tolist()
+        if bell not in line:
             return False
-        place = start + 1 + bells.index(bell)
+        place = start + 1 + line.index(bell)
         words[place : start + count] = words[place + 1 : start + 1 + count]
         words[start] = count - 1
         return True
@@ -461,11 +288,11 @@ class Primitive:
         return served
 
 
-def _close_given(descriptors: dict[int, Identity]) -> None:
+def _close_given(given: dict[int, descriptors.Identity]) -> None:
     """Close what came with a state, but not what has taken its numbers: a state may load twice."""
-    for fd, identity in descriptors.items():
+    for fd, identity in given.items():
         try:
-            is_it = identity_of(fd) == identity
+            is_it = descriptors.identity_of(fd) == identity
         except OSError:
             continue
         if is_it:
@@ -474,13 +301,13 @@ def _close_given(descriptors: dict[int, Identity]) -> None:
 
 def deadline_of(wait: float | None) -> float | None:
     """The time of `time.monotonic` that is so many seconds away."""
-    return None if wait is None else _now() + wait
+    return None if wait is None else time.monotonic() + wait
 
 
 # --- What may not come in between ----------------------------------------------------------------
 
 
-def _shield() -> Any:
+def shield() -> Any:
     task = gate.shield()
     if task is not None:
         return task
@@ -498,7 +325,7 @@ _MAIN = _thread._get_main_thread_ident()  # type: ignore[attr-defined]  # typesh
 _deferred: Any = object  # of which nothing that is shielded is, until it is known
 
 
-def _lift(shielded: Any) -> None:
+def lift(shielded: Any) -> None:
     if _is_of_main_thread(shielded):
         shielded.__exit__()
     else:
@@ -506,69 +333,5 @@ def _lift(shielded: Any) -> None:
 
 
 def _is_of_main_thread(shielded: Any) -> bool:
-    """Whether it is signals that have to wait, and not a strike: see `_shield`."""
+    """Whether it is signals that have to wait, and not a strike: see `shield`."""
     return type(shielded) is _deferred
-
-
-# --- Handles -------------------------------------------------------------------------------------
-
-
-def make(core: type[Primitive], *args: Any) -> Any:
-    """Make something new to share: here, or in the main process if this is a worker of it."""
-    process = sys.modules.get("_interpool_process")
-    if process is None or process.switchboard is None:
-        return core(*args)
-    return values.module_inside("relay").make(core, *args)
-
-
-def who() -> int:
-    """The number of this thread: no other one has it, in whatever interpreter or process."""
-    process = sys.modules.get("_interpool_process")
-    if process is None or process.switchboard is None:
-        return _thread.get_ident()
-    found: int = values.module_inside("relay").who()
-    return found
-
-
-def of_state(core: type[Primitive], state: State, name: str) -> Any:
-    """Return what was sent: this interpreter's own, or what stands for the main process's.
-
-    Raises:
-        ReferenceError: if nobody has it any more.
-        RuntimeError: if it is of a process that this one knows nothing of.
-        OSError: if there are no more descriptors.
-    """
-    if state[0] != os.getpid():
-        return values.module_inside("relay").of_state(core, state, name)
-    try:
-        return core.of_state(state)
-    except Gone:
-        raise gone(name) from None
-
-
-def gone(name: str) -> ReferenceError:
-    """The error for what nobody has any more."""
-    message = (
-        f"the {name} that was sent here is gone: whoever made it let go of it before it "
-        "arrived. Keep it where it was made until the task is done"
-    )
-    return ReferenceError(message)
-
-
-def register(kind: type, module: str) -> None:
-    """Have handles of a class sent by the codec: each has its core in `_core`."""
-
-    def reduce(handle: Any, is_kept: bool) -> Any:
-        state = handle._core.state(is_kept=is_kept)
-        return values.make_handle, (module, kind.__name__, state)
-
-    values.HANDLES[kind] = reduce
-
-
-def unpicklable(handle: object) -> TypeError:
-    """The error for whoever pickles a handle by other means than a pool's."""
-    message = (
-        f"a {type(handle).__name__} goes to the workers of a pool, as an argument or a global of a "
-        "task, and cannot be pickled otherwise"
-    )
-    return TypeError(message)

@@ -741,10 +741,16 @@ def module_inside(name: str) -> Any:
                     exec(_code_of(dotted, file, code), module.__dict__)  # noqa: S102 - our own
                 except BaseException:  # a task was struck: the next one begins anew
                     del sys.modules[dotted]
+                    sys.modules.pop("_interpool_" + name, None)  # by which it is looked for
                     raise
         if not later:
             __import__(dotted)
     return sys.modules[dotted]
+
+
+def make_handle(module: str, name: str, state: Any) -> Any:
+    """Make a handle of what another interpreter has sent."""
+    return getattr(module_inside(module), name)._of_state(state)
 
 
 def _code_of(dotted: str, file: str, code: bytes) -> Any:
@@ -754,11 +760,6 @@ def _code_of(dotted: str, file: str, code: bytes) -> Any:
     from _frozen_importlib_external import SourceFileLoader
 
     return SourceFileLoader(dotted, file).get_code(dotted)
-
-
-def make_handle(module: str, name: str, state: Any) -> Any:
-    """Make a handle of what another interpreter has sent."""
-    return getattr(module_inside(module), name)._of_state(state)
 
 
 # --- Pickles -------------------------------------------------------------------------------------

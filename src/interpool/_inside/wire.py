@@ -5,22 +5,20 @@ those travel in memory that both ends share, whose descriptor goes along. A desc
 may go along instead; it is the last of the body then.
 """
 
-import errno
 import marshal
 import os
-import socket
 import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any, Final
+    from typing import Any
 
-    from interpool._inside import sharing
+    from interpool._inside import descriptors, framing
 else:
     import _interpool_values as values
 
-    sharing = values.module_inside("sharing")
+    descriptors = values.module_inside("descriptors")
+    framing = values.module_inside("framing")
 
 sys.modules["_interpool_wire"] = sys.modules["interpool._inside.wire"]
 __name__ = "_interpool_wire"
@@ -28,10 +26,10 @@ __name__ = "_interpool_wire"
 type Message = tuple[tuple[Any, ...], list[Any]]
 """A head and a body."""
 
-type Key = tuple[str, str, sharing.Identity]
+type Key = tuple[str, str, descriptors.Identity]
 """Module and class of what is shared, and which one it is; of bare memory, both are empty."""
 
-type Memory = tuple[int, int, sharing.Identity]
+type Memory = tuple[int, int, descriptors.Identity]
 """Of memory: the process, the descriptor's number there, and which memory it is."""
 
 # What a process says, behind the number that it begins a connection with (`who`). Main answers all
@@ -40,13 +38,6 @@ CALL, HOLD, MAKE, GIVE, MEMORY, MAKE_MEMORY, GIVE_MEMORY, CLOSE = range(8)
 CANCEL, ACKNOWLEDGE, DROP = range(8, 11)
 # What main answers.
 DONE, FAILED, CANCELLED = range(3)
-
-# Bytes from which on a list of bytes travels in shared memory: about what a socket takes at once.
-SHARED: Final = 1 << 17
-_READ: Final = 1 << 16
-_LENGTH: Final = 4
-# What comes is not for programs that this process starts.
-FLAGS: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 def pack(head: tuple[Any, ...], body: tuple[Any, ...] = (), fd: int = -1) -> tuple[bytes, int]:
@@ -66,56 +57,19 @@ def pack(head: tuple[Any, ...], body: tuple[Any, ...] = (), fd: int = -1) -> tup
     for place, value in enumerate(body):
         if type(value) is list and set(map(type, value)) == {bytes}:
             sizes = [*map(len, value)]
-            if sum(sizes) >= SHARED:
+            if sum(sizes) >= framing.SHARED:
                 places.append((place, sizes))
                 large += value
     has_own = fd != -1
     if large:
-        fd = _share(large)
+        fd = descriptors.share(large)
         body = tuple(None if place in dict(places) else it for place, it in enumerate(body))
     data = marshal.dumps((head, body, places, has_own))
-    return len(data).to_bytes(_LENGTH, "little") + data, fd
+    return framing.framed(data), fd
 
 
-def _share(parts: Sequence[bytes]) -> int:
-    """Write parts into memory of their own; return its descriptor."""
-    memory = sharing.create_memory(0)
-    try:
-        for part in parts:
-            view = memoryview(part)
-            while view:
-                view = view[os.write(memory, view) :]
-    except BaseException:
-        os.close(memory)
-        raise
-    return memory
-
-
-def _read(memory: int, places: Sequence[tuple[int, list[int]]]) -> Iterator[tuple[int, Any]]:
-    start = 0
-    for place, sizes in places:
-        parts = []
-        for size in sizes:
-            part = os.pread(memory, size, start)
-            while len(part) < size:  # more than the system reads at once, which is 2 GiB
-                part += os.pread(memory, size - len(part), start + len(part))
-            parts.append(part)
-            start += size
-        yield place, parts
-
-
-class Wire:
+class Wire(framing.Stream):
     """One end of a connection."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self._data = bytearray()
-        self._descriptors: list[int] = []
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something has come, or a part of it, behind what was received last."""
-        return bool(self._data)
 
     def send(self, *head: Any) -> None:
         """Send a small message.
@@ -123,7 +77,7 @@ class Wire:
         Raises:
             OSError: if nobody reads.
         """
-        self.socket.sendall(pack(head)[0])
+        framing.send(self.socket, *pack(head))
 
     def send_packed(self, data: bytes, fd: int) -> None:
         """Send what was packed.
@@ -131,11 +85,7 @@ class Wire:
         Raises:
             OSError: if nobody reads.
         """
-        if fd == -1:
-            self.socket.sendall(data)
-        else:
-            sent = socket.send_fds(self.socket, [data], [fd])
-            self.socket.sendall(data[sent:])
+        framing.send(self.socket, data, fd)
 
     def receive(self) -> Message | None:
         """Wait for the next message; return its head and its body, None if there will be none.
@@ -148,16 +98,6 @@ class Wire:
                 return None
         return found
 
-    def fill(self) -> bool:
-        """Wait for more of what is sent; return whether there is."""
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self.socket, _READ, 1, FLAGS)
-        except ConnectionResetError:
-            return False
-        self._descriptors += descriptors
-        self._data += data
-        return bool(data)
-
     def next(self) -> Message | None:
         """Return the next message, if all of it has come. Its descriptor is the last in its body.
 
@@ -165,24 +105,22 @@ class Wire:
             OSError: if what came beside it cannot be had: no descriptor is free for it, or no
                 memory. The message is lost, and the next one can be received.
         """
-        data = self._data
-        end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
-        if len(data) < _LENGTH or len(data) < end:
+        frame = self.frame()
+        if frame is None:
             return None
-        head, body, places, has_own = marshal.loads(data[_LENGTH:end])
-        del data[:end]
+        head, body, places, has_own = marshal.loads(frame)
         found = [*body]
         if not places and not has_own:
             return head, found
-        if not self._descriptors:  # the system has let it drop
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        fd = self._descriptors.pop(0)
+        fd = self.descriptor()
         if has_own:
             found.append(fd)
             return head, found
         try:
-            for place, parts in _read(fd, places):
-                found[place] = parts
+            start = 0
+            for place, sizes in places:
+                found[place] = descriptors.read(fd, sizes, start)
+                start += sum(sizes)
         finally:
             os.close(fd)
         return head, found
@@ -190,5 +128,4 @@ class Wire:
     def close(self) -> None:
         """Close it, with what has come and was not received."""
         self.socket.close()
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        self.drop()

@@ -22,7 +22,7 @@ from interpool._task import Stage, Task
 
 if TYPE_CHECKING:
     from interpool._engine import Engine
-    from interpool._lanes.processes import Death
+    from interpool._lanes.deaths import Death
     from interpool._lots import Lot
     from interpool._task import Raised
 

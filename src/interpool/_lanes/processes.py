@@ -24,21 +24,21 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import _hints, _inside, _threads
-from interpool._errors import ProcessDied, TransferError
+from interpool import _hints, _threads
+from interpool._errors import TransferError
 from interpool._failures import Failure
 from interpool._inside import channels, process
+from interpool._lanes import starting
 from interpool._lanes.base import Host, Lane
+from interpool._lanes.deaths import Death
 from interpool._output import Output
 from interpool._reports import report
 from interpool._task import Raised, Task
-from interpool._worker import Settings, later_inside, modules_inside
+from interpool._worker import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,27 +47,6 @@ if TYPE_CHECKING:
     from interpool._inside.surroundings import Said
     from interpool._lanes.relay import Relay
 
-# Runs in a new process; what follows is in its arguments.
-_BOOT: Final = """\
-import marshal, os, sys
-sys.path[:] = filter(None, sys.path)  # "", by which what lies about here would be found first
-sock, results, board, relay, size = map(int, sys.argv[1:])
-data = b""
-while len(data) < size:
-    data += os.read(sock, size - len(data)) or sys.exit()
-modules, later = marshal.loads(data)
-for name, file, code in marshal.loads(modules):
-    module = type(sys)(name)
-    module.__file__ = file
-    del module.__spec__, module.__loader__
-    sys.modules[name] = module
-    exec(marshal.loads(code), module.__dict__)
-sys.modules["_interpool_values"].later = later
-run, arguments = module.run, (sock, results, board, relay)
-del marshal, os, sys, sock, results, board, relay, size, data, modules, later, name, file, code
-del module
-run(*arguments)
-"""
 # Seconds that a process has to end when its socket is closed, before it is killed; unless it waits
 # for threads.
 _PATIENCE: Final = 5.0
@@ -79,40 +58,6 @@ _READ: Final = 1 << 16
 # Pieces of a process's output, of 4 KB each, that may wait here to be passed on: else what it
 # prints would pile up where nobody reads as fast. A pipe bounds that of workers. Arbitrary.
 _UNSAID: Final = 256
-
-IS_AVAILABLE: Final = hasattr(socket, "send_fds")
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """A process that has ended with a task."""
-
-    pid: int
-    status: int
-    text: str = ""  # of what could not be started
-
-    def as_exception(self, name: str) -> ProcessDied:
-        """A new exception to end the task with; `name` is its function's."""
-        number = -self.status if self.status < 0 else 0
-        if self.text:
-            message = f"No worker process could be started for {name}: {self.text}"
-        elif number:
-            message = (
-                f"The worker process {self.pid} that ran {name} was killed by "
-                f"{_signal_name(number)}"
-            )
-            if number == signal.SIGKILL:
-                message += ", perhaps because the system was out of memory"
-        else:
-            message = f"The worker process {self.pid} that ran {name} exited with {self.status}"
-        return ProcessDied(message, pid=self.pid, exitcode=self.status, signal=number or None)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f"{signal.Signals(number).name} (signal {number})"
-    except ValueError:
-        return f"signal {number}"
 
 
 class Processes(Lane):
@@ -437,55 +382,29 @@ class ProcessHost(Host):
             OSError: if the system gives none, or no descriptors.
         """
         settings = self._settings
-        modules = marshal.dumps((modules_inside(_inside.PROCESS_MODULES), later_inside()))
-        ours, theirs = socket.socketpair()
-        self._switchboard, calls = socket.socketpair()
-        self._results, results = os.pipe()
-        memory = -1
-        try:
-            memory = process.new_board()
-            self._board = process.board_of(memory)
-            inherited = theirs.fileno(), results, memory, calls.fileno()
-            arguments = [sys.executable, *_flags(), "-c", _BOOT]
-            arguments += map(str, (*inherited, len(modules)))
-            started = subprocess.Popen(  # noqa: S603 - this Python, and our own program
-                arguments,
-                pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
-                # Ctrl-C is the main process's to understand: see `strike`.
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            self._switchboard.close()
-            os.close(self._results)
-            raise
-        finally:
-            theirs.close()
-            calls.close()
-            os.close(results)
-            if memory != -1:
-                os.close(memory)
+        modules = starting.modules()
+        made = starting.start(len(modules))
+        self._results, self._board = made.frames, made.board
+        self._socket, self._switchboard = made.sock, made.switchboard
+        self._receiver = process.Receiver(made.sock, self._wait_for)
         with self._state:
-            self._process = started
+            self._process = made.popen
         if self._is_killed:  # set before whoever kills looks whether there is a process
             self._signal(signal.SIGKILL)
-        self._socket = ours
-        self._receiver = process.Receiver(ours, self._wait_for)
         if hasattr(os, "pidfd_open"):
-            self._ended = os.pidfd_open(started.pid)
+            self._ended = os.pidfd_open(made.popen.pid)
         self._unread.clear()
         # What the last one has not said to its end is of no use, and this one counts anew.
         self._engine.report(self._number, channels.SAID)
         self._lane.started += 1
-        ours.sendall(modules)
+        made.sock.sendall(modules)
         first: Any = (
             *(os.getpid(), self._number, (self._name, _threads.shortened(self._name))),
             *(settings.environment, settings.preload),
             settings.initializer and settings.initializer[0],
             settings.shared and settings.shared.given,
         )
-        process.send_parts(ours, [marshal.dumps(first)])
+        process.send_parts(made.sock, [marshal.dumps(first)])
         self._is_complete = True
 
     def _end(self, *, waits_for_threads: bool = False) -> tuple[int, int]:
@@ -520,7 +439,6 @@ class ProcessHost(Host):
             if self._board is not None:
                 self._last = self._board[process.HAS_BEGUN]
             self.disown()
-        self._receiver = None
         return ended.pid, status
 
     def disown(self) -> None:
@@ -532,6 +450,9 @@ class ProcessHost(Host):
         for descriptor in descriptors:
             if descriptor != -1:
                 os.close(descriptor)
+        if self._receiver is not None:
+            self._receiver.drop()
+            self._receiver = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -549,8 +470,3 @@ class _NoMeans(Exception):  # noqa: N818 - it is no error, but what `__cause__` 
 
 class _Unstarted(Exception):  # noqa: N818 - it is no error
     """The process's initializer has failed, which has been reported."""
-
-
-def _flags() -> list[str]:
-    found: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return found

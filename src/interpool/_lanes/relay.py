@@ -10,7 +10,7 @@ sees. It guarantees, beside what is said there:
 * **A process holds what it has said that it has, and nothing else.** What it lets go of it does not
   keep locked either, for nobody there could release it any more.
 * **No wait here outlasts who it is for.** A thread that waits for a bell looks at its connection,
-  too (`sharing.alarms`), on which nothing comes meanwhile but a cancellation, or the end.
+  too (`bells.alarms`), on which nothing comes meanwhile but a cancellation, or the end.
 
 "Main" is whoever has the pool: a worker interpreter may, or another worker process, which asks its
 own main in turn.
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from interpool import _threads
-from interpool._inside import sharing, values, wire
+from interpool._inside import bells, descriptors, framing, handles, sharing, values, wire
 from interpool._reports import report
 
 type Done = tuple[Any, Callable[[], object] | None, int]
@@ -51,7 +51,7 @@ class Relay:
         self._lock = threading.Lock()
         # What the process holds, and how often it has said so more than taken it back.
         self._held: dict[wire.Key, Any] = {}
-        self._memories: dict[sharing.Identity, int] = {}
+        self._memories: dict[descriptors.Identity, int] = {}
         self._counts: Counter[wire.Key] = Counter()
         self._connections: set[_Connection] = set()
         self._threads: set[threading.Thread] = set()
@@ -97,13 +97,13 @@ class Relay:
         with self._switchboard as switchboard:
             while True:
                 try:
-                    data, descriptors, _, _ = socket.recv_fds(switchboard, 1, 1, wire.FLAGS)
+                    data, fds, _, _ = socket.recv_fds(switchboard, 1, 1, framing.FLAGS)
                 except OSError as error:
                     report(logging.ERROR, "a worker process cannot be served: %s", error)
                     return
                 if not data:
                     return
-                for fd in descriptors:  # none, if there is none free: the process is hung up on
+                for fd in fds:  # none, if there is none free: the process is hung up on
                     self._connect(socket.socket(fileno=fd))
 
     def _connect(self, sock: socket.socket) -> None:
@@ -150,8 +150,8 @@ class Relay:
 
     def hold_memory(self, nbytes: int) -> tuple[wire.Memory, int]:
         """Make memory and hold it for the process; return its state, and its descriptor."""
-        fd = sharing.create_memory(nbytes)
-        identity = sharing.identity_of(fd)
+        fd = descriptors.create_memory(nbytes)
+        identity = descriptors.identity_of(fd)
         with self._lock:
             self._memories[identity] = fd
         return (os.getpid(), fd, identity), fd
@@ -227,11 +227,11 @@ class _Connection:
                 return
             (self.who,), _ = first
             while (asked := self._next()) is not None:
-                sharing.alarms[thread] = self.wire.socket.fileno()
+                bells.alarms[thread] = self.wire.socket.fileno()
                 try:
                     done = self._do(*asked)
                 finally:
-                    sharing.alarms.pop(thread, None)
+                    bells.alarms.pop(thread, None)
                 if done is not None:
                     self._give(*done)
                 del asked, done
@@ -262,7 +262,7 @@ class _Connection:
         else:
             try:
                 return self._DOES[kind](self, body, *asked)
-            except sharing.Cancelled:
+            except bells.Cancelled:
                 self._cancelled()
             except Exception as error:
                 self._fail(error)
@@ -286,18 +286,18 @@ class _Connection:
         return result, undo and (lambda: undo(core, args, result)), -1
 
     def _hold(self, _: list[Any], place: Place, state: sharing.State, name: str) -> Done:
-        core = sharing.of_state(_class_of(place), state, name)
+        core = handles.core_of(_class_of(place), state, name)
         return self._owner.hold(place, core), None, -1
 
     def _make(self, args: list[Any], place: Place) -> Done:
-        return self._owner.hold(place, sharing.make(_class_of(place), *args)), None, -1
+        return self._owner.hold(place, handles.make(_class_of(place), *args)), None, -1
 
     def _make_own(self, _: list[Any], key: wire.Key) -> Done:
         state = self._owner.find(key).state(is_kept=False)
         return state, lambda: _close({*state[1:4]}), -1
 
     def _memory(self, _: list[Any], state: wire.Memory) -> Done:
-        return None, None, sharing.duplicate(*state[1:])
+        return None, None, descriptors.duplicate(*state[1:])
 
     def _make_memory(self, _: list[Any], nbytes: int) -> Done:
         state, fd = self._owner.hold_memory(nbytes)
@@ -305,11 +305,11 @@ class _Connection:
 
     def _make_own_memory(self, _: list[Any], state: wire.Memory) -> Done:
         pid, fd, identity = state
-        own = sharing.duplicate(fd, identity)
+        own = descriptors.duplicate(fd, identity)
         return (pid, own, identity), lambda: _close({own}), -1
 
-    def _close(self, _: list[Any], descriptors: list[int]) -> Done:
-        _close({*descriptors})
+    def _close(self, _: list[Any], fds: list[int]) -> Done:
+        _close({*fds})
         return None, None, -1
 
     _DOES: ClassVar[dict[int, Callable[..., Done]]] = {
@@ -370,6 +370,6 @@ class _Connection:
         self.wire.send(wire.FAILED, kind.__module__, kind.__name__, args, str(error))
 
 
-def _close(descriptors: set[int]) -> None:
-    for fd in descriptors:
+def _close(fds: set[int]) -> None:
+    for fd in fds:
         os.close(fd)
