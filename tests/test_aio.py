@@ -12,6 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -628,6 +629,20 @@ def sources(items: list[Any]) -> list[Any]:
     return [items, asynchronous()]
 
 
+def test_an_asynchronous_source_has_the_context_of_who_takes_the_results(run: Run) -> None:
+    who: ContextVar[str] = ContextVar("who")
+
+    async def source() -> AsyncIterator[str]:
+        yield who.get()
+
+    async def main() -> None:
+        who.set("me")
+        async with Pool(1) as pool:
+            assert [it async for it in pool.map(identity, source())] == ["me"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_large_items_are_encoded_beside_the_loop_and_stay_in_order(
     run: Run, is_async: bool, encoded: type[Encoded], monkeypatch: pytest.MonkeyPatch
@@ -873,6 +888,10 @@ def test_a_pool_may_be_the_loops_own_executor() -> None:
             loop = asyncio.get_running_loop()
             loop.set_default_executor(pool.executor)
             assert await loop.run_in_executor(None, add, 1, 2) == 3
+            with pytest.raises(
+                TransferError, match=r"It is a context, as asyncio\.to_thread sends"
+            ):
+                await asyncio.to_thread(add, 1, 2)
 
     asyncio.run(main())
 
