@@ -12,6 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -19,9 +20,16 @@ import pytest
 
 import interpool
 from aio_tasks import fail_or_spin, pass_if_first, pass_list, spin, spin_unless_first, swallow
-from interpool import InterpreterPoolExecutor, Retry, TaskInterrupted, TaskTimeout, TransferError
+from interpool import (
+    InterpreterPoolExecutor,
+    Retry,
+    TaskInterrupted,
+    TaskTimeout,
+    TransferError,
+    _options,
+)
 from interpool import aio as aio_by_attribute
-from interpool.aio import Pool, Results, _calls, _loops
+from interpool.aio import Pool, Results, _calls, _feeds, _loops
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, run_program
 
 type Run = Callable[[Callable[[], Awaitable[None]]], None]
@@ -364,9 +372,9 @@ def test_a_function_whose_arguments_took_long_has_them_encoded_beside_until_they
 ) -> None:
     async def main() -> None:
         async with Pool(1, "here") as pool:
-            monkeypatch.setattr(_calls, "_LONG", -1.0)  # as if it took long
+            monkeypatch.setattr(_calls, "LONG", -1.0)  # as if it took long
             await pool.run(identity, encoded())
-            monkeypatch.setattr(_calls, "_LONG", PATIENCE)
+            monkeypatch.setattr(_calls, "LONG", PATIENCE)
             await pool.run(identity, encoded())
             await pool.run(identity, encoded())
         names = [name == "here_encoder_0" for name in encoded.threads]
@@ -613,6 +621,116 @@ def test_an_iterables_error_comes_behind_the_results_before_it(run: Run, is_asyn
     run(main)
 
 
+def sources(items: list[Any]) -> list[Any]:
+    async def asynchronous() -> AsyncIterator[Any]:
+        for it in items:
+            yield it
+
+    return [items, asynchronous()]
+
+
+def test_an_asynchronous_source_has_the_context_of_who_takes_the_results(run: Run) -> None:
+    who: ContextVar[str] = ContextVar("who")
+
+    async def source() -> AsyncIterator[str]:
+        yield who.get()
+
+    async def main() -> None:
+        who.set("me")
+        async with Pool(1) as pool:
+            assert [it async for it in pool.map(identity, source())] == ["me"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_large_items_are_encoded_beside_the_loop_and_stay_in_order(
+    run: Run, is_async: bool, encoded: type[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_feeds, "LONG", PATIENCE)  # nothing takes that long
+    sizes = [0, _calls._MANY, _calls._MANY, 0, 0, _calls._MANY, 0]
+    items = [[encoded(), *range(size)] for size in sizes]
+
+    async def main() -> None:
+        async with Pool(2, "here") as pool:
+            results = pool.map(len, sources(items)[is_async], chunksize=1)
+            assert [it async for it in results] == [1 + size for size in sizes]
+        assert encoded.threads == ["here_encoder_0" if size else where() for size in sizes]
+
+    run(main)
+
+
+def test_items_of_a_kind_that_takes_long_are_encoded_beside_the_loop(
+    run: Run, encoded: type[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_feeds, "LONG", -1.0)  # as if all did
+
+    async def main() -> None:
+        async with Pool(2, "here") as pool:
+            assert [it async for it in pool.map(identity, [encoded() for _ in range(9)])] == [0] * 9
+        assert encoded.threads == ["here_encoder_0"] * 9
+
+    run(main)
+
+
+def test_fewer_items_go_together_if_encoding_them_takes_long() -> None:
+    with InterpreterPoolExecutor(1) as executor:
+        view, sizes = executor.options(), _options.Sizes(None, None, is_ordered=True)
+        list(executor.map(abs, range(1_000)))  # it is known that many are worth it
+        feed = _feeds.feed_of(view, abs, sizes)
+        assert isinstance(feed, _feeds._Lot)
+        assert feed.batch > 2
+        feed._pace = _calls.LONG / 2
+        assert feed.batch == 2
+        feed._pace = 2 * _calls.LONG
+        assert feed.batch == 1
+        assert feed.is_long([(1,)])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_cancelling_while_an_item_is_encoded_waits_for_that(
+    run: Run, is_async: bool, encoded: type[Encoded], arrivals: Gate
+) -> None:
+    async def main() -> None:
+        found: list[Any] = []
+        async with Pool(1) as pool:
+            async with anyio.create_task_group() as group:
+                encoded.begun = arrivals
+                items = [[encoded(), *range(_calls._MANY)] for _ in range(2)]
+                group.start_soon(collect, pool.map(len, sources(items)[is_async]), found)
+                await hear(arrivals)
+                group.cancel_scope.cancel()
+                encoded.going_on.set()
+            tasks = pool.statistics().tasks
+            assert (tasks.done, tasks.running, tasks.waiting) == (0, 0, 0)
+        assert (found, len(encoded.threads)) == ([], 1)
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_pool_that_ends_while_an_item_is_encoded_ends_the_map(
+    run: Run, is_async: bool, encoded: type[Encoded], arrivals: Gate
+) -> None:
+    async def main() -> None:
+        found: list[Any] = []
+        async with Pool(1) as pool, anyio.create_task_group() as group:
+
+            async def collect_until_it_fails() -> None:
+                items = [[encoded(), *range(_calls._MANY)] for _ in range(2)]
+                with pytest.raises(RuntimeError, match=r"shut ?down|terminated"):
+                    await collect(pool.map(len, sources(items)[is_async]), found)
+
+            encoded.begun = arrivals
+            group.start_soon(collect_until_it_fails)
+            await hear(arrivals)
+            pool.terminate_workers()
+            encoded.going_on.set()
+        assert (found, len(encoded.threads)) == ([], 1)
+
+    run(main)
+
+
 def test_sizes_and_functions_that_make_no_sense_are_refused_at_once() -> None:
     pool = Pool(1)
     with pytest.raises(ValueError, match="chunksize"):
@@ -770,6 +888,10 @@ def test_a_pool_may_be_the_loops_own_executor() -> None:
             loop = asyncio.get_running_loop()
             loop.set_default_executor(pool.executor)
             assert await loop.run_in_executor(None, add, 1, 2) == 3
+            with pytest.raises(
+                TransferError, match=r"It is a context, as asyncio\.to_thread sends"
+            ):
+                await asyncio.to_thread(add, 1, 2)
 
     asyncio.run(main())
 

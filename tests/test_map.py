@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from interpool import InterpreterPoolExecutor, TransferError
 from interpool._batching import BUDGET
-from interpool._inside import outcomes
+from interpool._inside import channels, outcomes
 from shapes import Holder, fail_at_seven
 from support import PATIENCE, Gate, add, identity, pass_through
 
@@ -98,6 +98,27 @@ def test_instances_of_a_class_that_workers_cannot_import(pool: InterpreterPoolEx
 
     assert list(pool.map(Local.double, map(Local, range(300)))) == list(range(0, 600, 2))
     assert [it.n for it in pool.map(identity, map(Local, range(300)))] == list(range(300))
+
+
+class Counted:
+    """Says how often it was pickled, and is as large as its payload."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.pickled = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pickled += 1
+        return len, ([0] * self.nbytes,)  # two bytes each: what arrives is the number
+
+
+@pytest.mark.parametrize("nbytes", [10, channels.APART])
+def test_an_item_is_pickled_once_whatever_its_size(
+    pool: InterpreterPoolExecutor, nbytes: int
+) -> None:
+    items = [Counted(nbytes) for _ in range(5)]
+    assert [*pool.map(identity, items)] == [nbytes] * 5
+    assert [it.pickled for it in items] == [1] * 5
 
 
 def test_unordered_results_wait_for_no_other(gate: Gate) -> None:

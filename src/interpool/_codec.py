@@ -205,22 +205,30 @@ class Call:
 
     def _item(self, args: tuple[Any, ...]) -> Item | Prepared | Refused:
         kinds = {*map(type, args)}
+        is_large = not kinds.isdisjoint(outcomes.APART_TYPES) and any(
+            type(it) in outcomes.APART_TYPES and len(it) >= channels.APART for it in args
+        )
+        if is_large:
+            return self._whole(args)
         if _is_plain_set(kinds):
-            is_small = kinds.isdisjoint(outcomes.APART_TYPES) or not any(
-                type(it) in outcomes.APART_TYPES and len(it) >= channels.APART for it in args
-            )
-            return args if is_small else Prepared(1, self.message(args, {}))
+            return args
         try:
-            context, segments, keeps = parcel(args)
+            # As a call has them: what turns out to be large is not pickled a second time.
+            context, segments, keeps = parcel((args, {}))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             return self._refuse(error, args)
         if len(segments) == 1 and len(segments[0]) < channels.APART:
             return Packed(context, segments[0], keeps)
+        message = self._message(outcomes.CALL_PICKLED, segments, context=context, keeps=keeps)
+        return Prepared(1, message)
+
+    def _whole(self, args: tuple[Any, ...]) -> Prepared | Refused:
+        """An item with strings or bytes that travel beside it."""
         try:
             return Prepared(1, self.message(args, {}))
-        except TransferError as error:  # it has changed meanwhile
+        except TransferError as error:
             return Refused(1, error)
 
     def block_request(self, block: Block, budget: int) -> Request:

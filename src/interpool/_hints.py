@@ -67,6 +67,12 @@ _HINTS: Final[tuple[tuple[Any, Hint], ...]] = (
 # The same for what is not imported here unless somebody has: module, class.
 _LATE_HINTS: Final[dict[tuple[str, str], Hint]] = {
     ("socket", "socket"): ("a socket", "Connect inside the task, or pass the address"),
+    ("contextvars", "Context"): (
+        "a context, as asyncio.to_thread sends the caller's",
+        "Call loop.run_in_executor(pool, ...) instead, and pass values of variables as arguments",
+    ),
+    ("contextvars", "ContextVar"): ("a context variable", "Pass its value"),
+    ("contextvars", "Token"): ("a token of a context variable", "Pass the variable's value"),
     ("asyncio", "Future"): ("a future of asyncio", "Await it here, and pass its result"),
     ("sqlite3", "Connection"): ("a connection to a database", "Connect inside the task"),
     ("sqlite3", "Cursor"): ("a cursor of a database", "Connect inside the task"),

@@ -273,11 +273,6 @@ def arguments_of_each(made: Any) -> Iterator[tuple[str, Any]]:
         yield from arguments((args, {}))
 
 
-def arguments_of_one(made: Any) -> Iterator[tuple[str, Any]]:
-    """The places in the arguments of a call that has no keywords."""
-    return arguments((made, {}))
-
-
 def whole(made: Any) -> Iterator[tuple[str, Any]]:
     """The only place in what is one object."""
     yield "", made

@@ -43,10 +43,10 @@ __all__ = ["InterpoolBackend", "register"]
 
 # Seconds after which workers go that have nothing to do: as long as joblib's own wait.
 _IDLE: Final = 300
-# What joblib tells every backend, and what this one has no use for.
 type _Sent = dict[Future[Any], tuple[Any, Callable[[Any], object] | None]]
 """What joblib has not been told of: the `Parallel` that it is of, whose lock covers it, and what
 tells joblib."""
+# What joblib tells every backend, and what this one has no use for.
 _JOBLIBS_OWN: Final = frozenset(
     {"context", "max_nbytes", "mmap_mode", "prefer", "require", "temp_folder", "verbose"}
 )

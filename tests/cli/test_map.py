@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from interpool._cli.map_progress import words_of
 
 JOBS = """
 import os
@@ -252,10 +255,21 @@ def test_records_that_turn_slow_are_handed_back() -> None:
     assert sorted(map(int, found.split())) == [*range(3100)]
 
 
-def test_progress_is_shown_when_asked_for() -> None:
-    code, out, err = run("jobs:same", "--progress", stdin=b"a")
-    assert (code, out) == (0, b"a\n")
-    assert "1 done" in err
+def test_progress_is_shown_when_asked_for_with_rate_estimate_and_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    Path("numbers").write_text("1\ntwo\n3\nfour\n")
+    code, out, err = run("jobs:number", "numbers", "--progress", "--on-error", "skip")
+    assert (code, out) == (1, b"1\n3\n")
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", err)
+    # At last, the time that it took, and that which is left.
+    assert re.search(r"4 done, [\d,]+/s, 2 failed .*100% \d:\d\d:\d\d 0:00:00", shown), shown
+
+
+def test_the_rate_is_that_of_this_run_alone() -> None:
+    assert words_of(1_000, 3, before=1_000, seconds=0.5) == "1,000 done, 3 failed"
+    assert words_of(1_100, 0, before=1_000, seconds=0.5) == "1,100 done, 200/s"
 
 
 # --- Failures ------------------------------------------------------------------------------------

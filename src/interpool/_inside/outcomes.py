@@ -466,15 +466,16 @@ def _run_each(
 def _unloaded_item(error: BaseException, packed: tuple[Any, Any]) -> Description:
     context, data = packed
     context = context or values.NO_CONTEXT
-    return _unloaded(error, "argument", context, [data], "arguments_of_one")
+    return _unloaded(error, "argument", context, [data], "arguments")
 
 
 def _arguments(packed: tuple[Any, Any]) -> tuple[Any, ...]:
     context, data = packed
     if context is None:
         return data  # type: ignore[no-any-return]
-    loaded: tuple[Any, ...] = values.load(context or values.NO_CONTEXT, [data])
-    return loaded
+    args: tuple[Any, ...]
+    args, _ = values.load(context or values.NO_CONTEXT, [data])
+    return args
 
 
 def outcome_of(

@@ -132,6 +132,7 @@ def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) ->
         is_finished = False
         try:
             with showing(job) as show:
+                show(output.done, output.failed, 0)
                 for block, position, outcome in run.outcomes(job.reader.blocks(job.sources)):
                     output.write(block, position, outcome, is_told=job.on_error != "stop")
                     show(output.done, output.failed, block.nbytes)

@@ -119,7 +119,9 @@ class Options:
     def _map(
         self, fn: Callable[..., Any], iterables: tuple[Source, ...], sizes: Sizes
     ) -> Results[Any]:
-        return Results(Stream(feed_of(self._options, fn, sizes), iterables, self._grace))
+        return Results(
+            Stream(feed_of(self._options, fn, sizes), iterables, self._grace, self._encoder)
+        )
 
     def options(
         self,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interpool._options import Options
 
 # Seconds of encoding that a loop may be kept for: no more than a turn of its own may take.
-_LONG: Final = 0.001
+LONG: Final = 0.001
 # Bytes and items of an argument from which on encoding it may take as long (2 GB/s; some 50 ns for
 # an item).
 _LARGE: Final = 1_000_000
@@ -53,7 +53,7 @@ class Encoder:
         """Whether to encode a call beside the loop."""
         if self._slow and name_of(fn) in self._slow:
             return True
-        return any(map(_is_large, args)) or (bool(kwargs) and any(map(_is_large, kwargs.values())))
+        return any(map(is_large, args)) or (bool(kwargs) and any(map(is_large, kwargs.values())))
 
     def encode(
         self,
@@ -65,7 +65,7 @@ class Encoder:
         """Submit a call in this thread, and learn what it takes."""
         begin = time.thread_time()
         future = options.submit(fn, *args, **kwargs)
-        if time.thread_time() - begin > _LONG:
+        if time.thread_time() - begin > LONG:
             if len(self._slow) >= _MOST_KNOWN:
                 self._slow.clear()  # they are learnt again
             self._slow[name_of(fn)] = None
@@ -81,10 +81,16 @@ class Encoder:
         kwargs: dict[str, Any],
     ) -> BaseFuture[Future[Any]]:
         """Submit a call in another thread."""
+        return self.beside(self.encode, options, fn, args, kwargs)
+
+    def beside[**P, T](
+        self, action: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> BaseFuture[T]:
+        """Have something done in the thread for encoding, one thing after the other."""
         with self._lock:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, f"{self._name}_encoder", _threads.tell_name)
-            return self._thread.submit(self.encode, options, fn, args, kwargs)
+            return self._thread.submit(action, *args, **kwargs)
 
     def close(self) -> None:
         """Let the thread go when it is done."""
@@ -94,7 +100,8 @@ class Encoder:
                 self._thread = None
 
 
-def _is_large(it: object) -> bool:
+def is_large(it: object) -> bool:
+    """Whether encoding an argument may take long, by what it is."""
     if isinstance(it, _COPIED):
         try:
             return memoryview(it).nbytes >= _LARGE

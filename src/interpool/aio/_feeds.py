@@ -1,5 +1,6 @@
 """What a stream's items go into, and their results come from: a lot, or futures of the threads."""
 
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from interpool import _map, _routing
 from interpool._codec import Call
 from interpool._lots import Bell, Lot
 from interpool._options import Options, Sizes, _check_callable, submit
+from interpool.aio._calls import LONG, is_large
 
 if TYPE_CHECKING:
     from interpool._future import Future
@@ -24,6 +26,8 @@ _AHEAD: Final = 4
 _TOGETHER: Final = 128
 # Items that are taken ahead at the most, if the user does not say how many. Arbitrary.
 _MOST: Final = 10_000
+# What most items are, and what never takes long to encode.
+_SMALL: Final = frozenset({bool, bytes, complex, float, int, str, type(None)})
 
 
 class Feed(ABC):
@@ -38,24 +42,33 @@ class Feed(ABC):
     room: int
 
     @abstractmethod
-    def add(self, items: list[Item]) -> None:
-        """Take items, to be sent when they are worth it.
-
-        Raises:
-            BrokenInterpreterPool, RuntimeError: if the pool takes nothing any more.
-        """
+    def hold(self, items: list[Item]) -> None:
+        """Take items, to be sent when they are worth it."""
 
     @abstractmethod
-    def flush(self) -> bool:
-        """Send what is held back, unless the user has said how much goes together.
+    def due(self, *, is_flush: bool = False) -> list[list[Item]]:
+        """Give out what is to be sent now, one after the other.
 
-        Returns:
-            Whether there was anything.
+        Args:
+            is_flush: hold nothing back that makes up less than is worth it, unless the user has
+                said how much goes together, and more will come.
         """
 
     @abstractmethod
     def complete(self) -> None:
-        """Send all that is held back: no more will come."""
+        """Expect no more."""
+
+    @abstractmethod
+    def is_long(self, items: list[Item]) -> bool:
+        """Whether sending these may take long, by what they are and what the last ones took."""
+
+    @abstractmethod
+    def send(self, items: list[Item]) -> None:
+        """Send what was due: in any thread, but one after the other.
+
+        Raises:
+            BrokenInterpreterPool, RuntimeError: if the pool takes nothing any more.
+        """
 
     @abstractmethod
     def poll(self, ring: Callable[[], object]) -> tuple[bool, Iterator[Any] | None]:
@@ -111,6 +124,7 @@ class _Lot(Feed):
             chunksize = min(chunksize, self._buffersize)
         self._chunksize = chunksize
         self._held: list[Item] = []
+        self._pace = 0.0  # seconds that encoding one of those took that were sent last
 
     @property
     def room(self) -> int:  # type: ignore[override]  # it goes by what was measured
@@ -122,37 +136,38 @@ class _Lot(Feed):
     def batch(self) -> int:  # type: ignore[override]
         if self._chunksize is not None:
             return min(self._chunksize, _TOGETHER)
+        most = min(_TOGETHER, int(LONG / self._pace)) if self._pace else _TOGETHER
         # Half a worker's share of the room, so that something is on its way for each.
-        return max(1, min(self._lot.worth_sending, self.room // (2 * self._workers), _TOGETHER))
+        return max(1, min(self._lot.worth_sending, self.room // (2 * self._workers), most))
 
-    def add(self, items: list[Item]) -> None:
-        held = self._held
-        held += items
-        if (size := self._chunksize) is None:
-            if len(held) >= self.batch:
-                self._send(held)
-            return
-        while len(held) >= size:
-            chunk = held[:size]
+    def hold(self, items: list[Item]) -> None:
+        self._held += items
+
+    def due(self, *, is_flush: bool = False) -> list[list[Item]]:
+        held, size = self._held, self._chunksize or self.batch
+        due = []
+        is_divisible = self._chunksize is None
+        if is_divisible and len(held) >= size:
+            is_flush = True
+        while len(held) >= size or (held and is_flush and (is_divisible or self._lot.is_complete)):
+            due.append(held[:size])
             del held[:size]
-            self._lot.add([self._lot.call.chunk(chunk)])
-
-    def flush(self) -> bool:
-        if self._chunksize is not None or not self._held:
-            return False
-        self._send(self._held)
-        return True
+        return due
 
     def complete(self) -> None:
         self._lot.is_complete = True
-        if self._held:
-            self._send(self._held)
 
-    def _send(self, held: list[Item]) -> None:
-        items = held[:]
-        held.clear()
+    def is_long(self, items: list[Item]) -> bool:
+        return self._pace * len(items) > LONG or any(
+            is_large(it) for args in items for it in args if type(it) not in _SMALL
+        )
+
+    def send(self, items: list[Item]) -> None:
         call = self._lot.call
-        self._lot.add(call.units(items) if self._chunksize is None else [call.chunk(items)])
+        begin = time.thread_time()
+        units = call.units(items) if self._chunksize is None else [call.chunk(items)]
+        self._pace = (time.thread_time() - begin) / len(items)
+        self._lot.add(units)
 
     def poll(self, ring: Callable[[], object]) -> tuple[bool, Iterator[Any] | None]:
         is_there, chunk = self._lot.take_nowait(Bell(self._lot.engine, ring))
@@ -172,23 +187,31 @@ class _Calls(Feed):
         self._options = options
         self._fn = fn
         self._is_ordered = sizes.is_ordered
+        self._held: list[Item] = []
         self._futures: deque[Future[Any]] = deque()
         self._is_stopped = False
         engine = options._pool._engine
         with engine.lock:
             self.room = sizes.buffersize or 2 * engine.lane("thread")._most
 
-    def add(self, items: list[Item]) -> None:
+    def hold(self, items: list[Item]) -> None:
+        self._held += items
+
+    def due(self, *, is_flush: bool = False) -> list[list[Item]]:  # noqa: ARG002 - all are, always
+        held, self._held = self._held, []
+        return [held] if held else []
+
+    def complete(self) -> None:
+        """Nothing was held back."""
+
+    def is_long(self, items: list[Item]) -> bool:  # noqa: ARG002 - whatever they are
+        return False  # they are not encoded
+
+    def send(self, items: list[Item]) -> None:
         for args in [] if self._is_stopped else items:
             options = self._options
             engine = options._pool._engine
             self._futures.append(submit(engine, options._terms, self._fn, args, {}))
-
-    def flush(self) -> bool:
-        return False
-
-    def complete(self) -> None:
-        pass
 
     def poll(self, ring: Callable[[], object]) -> tuple[bool, Iterator[Any] | None]:
         futures = self._futures

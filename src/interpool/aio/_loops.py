@@ -11,6 +11,7 @@ that is gone by then is no error: nobody waits in it.
 
 import asyncio
 import contextlib
+import contextvars
 import sys
 import threading
 import weakref
@@ -229,7 +230,8 @@ class _TrioLoop(Loop):
             with scope:
                 await work
 
-        self.trio.lowlevel.spawn_system_task(run)
+        # By itself it would have the system's context, and not the caller's, as asyncio's tasks do.
+        self.trio.lowlevel.spawn_system_task(run, context=contextvars.copy_context())
         return scope.cancel
 
 

@@ -1,6 +1,7 @@
 """`map` and `map_unordered` for event loops: results that an `async for` takes, and no faster.
 
-Items of an iterable are taken and encoded in the loop, when results are taken, a few at a time.
+Items of an iterable are taken in the loop, when results are taken, a few at a time, and encoded
+there, or beside it if that may take long, by what they are and what those before have taken.
 Those of an asynchronous one are taken by a task beside, since results must not wait for the next
 item; it waits while there is no room. That task knows the stream, not the iterator that the user
 holds, so the iterator can be dropped, which is what `break` does, and then stops the rest.
@@ -9,10 +10,14 @@ holds, so the iterator can be dropped, which is what `break` does, and then stop
 import contextlib
 import itertools
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final, Self
 
 from interpool.aio import _loops
+from interpool.aio._calls import Encoder
 from interpool.aio._feeds import Feed, Item
 
 # Seconds for which a stream may keep the loop without letting others have it.
@@ -62,9 +67,12 @@ class Results[T]:
 class Stream:
     """The state of one map."""
 
-    def __init__(self, feed: Feed, iterables: tuple[Any, ...], grace: float) -> None:
+    def __init__(
+        self, feed: Feed, iterables: tuple[Any, ...], grace: float, encoder: Encoder
+    ) -> None:
         self._feed = feed
         self._grace = grace
+        self._encoder = encoder
         self._loop: _loops.Loop | None = None  # when it is first asked for a result
         self._items: Iterator[Item] | None = None
         self._async_items: _Zipped | None = None
@@ -78,6 +86,9 @@ class Stream:
         self._given: Iterator[Any] | None = None  # results that have arrived
         self._is_busy = self._is_over = False
         self._turn = 0.0  # since when it has the loop, as `time.monotonic` has it
+        self._due: deque[list[Item]] = deque()  # what waits to be sent behind what is
+        self._sending: _loops.Waiter | None = None  # while something is sent beside the loop
+        self._waiting: _loops.Waiter | None = None  # what waits for results
         # Of the task that takes asynchronous items:
         self._cancel_pump: Callable[[], object] | None = None
         self._pump_end: _loops.Waiter | None = None
@@ -145,12 +156,12 @@ class Stream:
                 await self._take(loop, self._items)
             elif self._for_room is not None and self._room > 0:
                 self._for_room.set()
-            waiter = loop.waiter()
+            waiter = self._waiting = loop.waiter()
             is_there, self._given = self._feed.poll(waiter.ring)
-            if not is_there:
+            if not is_there or (self._given is None and self._sending is not None):
                 await waiter.wait()
                 self._turn = time.monotonic()
-            elif self._given is None and not self._feed.flush():
+            elif self._given is None and not self._send(loop, is_flush=True):
                 if self._is_exhausted:
                     if self._failure is None:
                         raise StopAsyncIteration
@@ -169,8 +180,9 @@ class Stream:
         is_there, _ = self._feed.poll(waiter.ring)
         if not is_there:
             cancellation = await waiter.wait_out()
-        if self._pump_end is not None:
-            cancellation = await self._pump_end.wait_out() or cancellation
+        for end in (self._pump_end, self._sending):
+            if end is not None:
+                cancellation = await end.wait_out() or cancellation
         return cancellation
 
     @property
@@ -184,7 +196,11 @@ class Stream:
     async def _take(self, loop: _loops.Loop, source: Iterator[Item]) -> None:
         """Take as many items as there is room for, but not one by one."""
         feed = self._feed
-        while not self._is_exhausted and (room := self._room) >= min(feed.batch, feed.room):
+        while (
+            not self._is_exhausted
+            and self._sending is None
+            and (room := self._room) >= min(feed.batch, feed.room)
+        ):
             items: list[Item] = []
             try:
                 # Those before one that raises are there.
@@ -193,11 +209,55 @@ class Stream:
             except Exception as error:
                 self._failure, self._is_exhausted = error, True
             self._outstanding += len(items)
-            feed.add(items)
+            feed.hold(items)
             if self._is_exhausted:
                 feed.complete()
+            self._send(loop, is_flush=self._is_exhausted)
             if time.monotonic() - self._turn > _TURN:
                 await self._pause(loop)
+
+    def _send(self, loop: _loops.Loop, *, is_flush: bool = False) -> bool:
+        """Send what is due, and what may take long beside the loop; return if there was anything.
+
+        What is due meanwhile waits, for items are sent in their order.
+
+        Raises:
+            BrokenInterpreterPool, RuntimeError: if the pool takes nothing any more.
+        """
+        self._due += self._feed.due(is_flush=is_flush)
+        was_any = bool(self._due)
+        while self._due and self._sending is None:
+            items = self._due.popleft()
+            if not self._feed.is_long(items):
+                self._feed.send(items)
+                continue
+            encoding = self._encoder.beside(self._feed.send, items)
+            self._sending = loop.waiter()
+            encoding.add_done_callback(lambda it: loop.post(partial(self._sent, loop, it)))
+        return was_any
+
+    def _sent(self, loop: _loops.Loop, encoding: Future[None]) -> None:
+        """Go on with what is due behind that."""
+        ended, self._sending = self._sending, None
+        try:
+            encoding.result()
+            if not self._is_over:
+                self._send(loop)
+        except Exception as error:
+            self._fail(error)
+        if ended is not None:
+            ended.set()
+        if self._waiting is not None:
+            self._waiting.set()
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        """End it when what was sent is taken: the pool takes nothing any more."""
+        self._failure = error
+        self._is_exhausted = True
+        self._due.clear()
+        if self._cancel_pump is not None:
+            self._cancel_pump()
 
     # --- the task that takes asynchronous items --------------------------------------------------
 
@@ -205,6 +265,7 @@ class Stream:
         try:
             await self._take_all(loop, source)
             self._feed.complete()
+            self._send(loop, is_flush=True)
         except BaseException as error:
             if not self._is_over:
                 self._failure = self._failure or error
@@ -226,23 +287,22 @@ class Stream:
                 except StopAsyncIteration:
                     break
                 self._outstanding += 1
-                self._feed.add([item])
+                self._feed.hold([item])
+                self._send(loop)
                 if not self._is_flush_due:
                     # When the source has nothing more to give for now, what it has given goes.
                     self._is_flush_due = True
-                    loop.soon(self._flush)
+                    loop.soon(partial(self._flush, loop))
         finally:
             await source.aclose()
 
-    def _flush(self) -> None:
+    def _flush(self, loop: _loops.Loop) -> None:
         self._is_flush_due = False
         if not self._is_over:
             try:
-                self._feed.flush()
-            except Exception as error:  # the pool takes nothing any more
-                self._failure = error
-                if self._cancel_pump is not None:
-                    self._cancel_pump()
+                self._send(loop, is_flush=True)
+            except Exception as error:
+                self._fail(error)
         self._wake()
 
     def _wake(self) -> None:
