@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from interpool import _map, _routing
 from interpool._codec import Call, name_of
 from interpool._errors import TransferError
+from interpool._future import Future
 from interpool._terms import (
     Lane,
     Retry,
@@ -20,7 +21,6 @@ from interpool._terms import (
 if TYPE_CHECKING:
     from interpool._engine import Engine
     from interpool._executor import InterpreterPoolExecutor
-    from interpool._future import Future
 
 
 type Tell = Callable[[int, int | None], object]
@@ -58,7 +58,7 @@ class Options:
     .. versionadded:: 0.1
     """
 
-    def __init__(self, pool: InterpreterPoolExecutor, terms: Terms) -> None:
+    def __init__(self, pool: "InterpreterPoolExecutor", terms: Terms) -> None:
         self._pool = pool
         self._terms = terms
 

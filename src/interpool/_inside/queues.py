@@ -457,7 +457,7 @@ class Queue:
         """
         self.put(obj, block=False)
 
-    def put_many(self, objs: Iterable[object], timeout: float | None = None) -> None:
+    def put_many(self, objs: "Iterable[object]", timeout: float | None = None) -> None:
         """Put items in their order: as many at once as there is room for.
 
         Much faster than one by one. Others may put theirs in between where it has to wait for room.
@@ -483,7 +483,7 @@ class Queue:
 
     # --- getting ---------------------------------------------------------------------------------
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> "Any":
         """Take the first item, waiting for one if there is none.
 
         Args:
@@ -507,7 +507,7 @@ class Queue:
             raise
         raise _shut_down() if found is None else _empty()
 
-    def get_nowait(self) -> Any:
+    def get_nowait(self) -> "Any":
         """Take the first item if there is one now.
 
         Raises:
@@ -517,7 +517,7 @@ class Queue:
         """
         return self.get(block=False)
 
-    def get_many(self, most: int, timeout: float | None = None) -> list[Any]:
+    def get_many(self, most: int, timeout: float | None = None) -> "list[Any]":
         """Take the items that there are, up to a number; wait for the first one if there is none.
 
         Args:
@@ -549,11 +549,11 @@ class Queue:
             raise _shut_down() if found is None else _empty()
         return loaded
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> "Iterator[Any]":
         """Take item after item, waiting for each, until the queue is shut down and empty."""
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> "Any":
         """Take the first item, waiting for one."""
         try:
             return self.get()

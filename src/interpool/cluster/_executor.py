@@ -59,9 +59,9 @@ class ClusterExecutor(Executor):
 
     def __init__(
         self,
-        cluster: str | Client | None = None,
+        cluster: "str | Client | None" = None,
         *,
-        security: Security | None = None,
+        security: "Security | None" = None,
         timeout: float | None = None,
         retries: int | Retry = 0,
     ) -> None:
