@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from interpool import _map, _routing
 from interpool._codec import Call, name_of
@@ -98,7 +98,7 @@ class Options:
         timeout: float | Unchanged | None = UNCHANGED,
         retries: int | Retry | Unchanged = UNCHANGED,
         lane: Lane | Unchanged = UNCHANGED,
-    ) -> Options:
+    ) -> Self:
         """Return a view that differs from this one, as the pool's `options` does."""
         terms = self._terms
         if not isinstance(timeout, Unchanged):
@@ -107,7 +107,7 @@ class Options:
             terms = replace(terms, retry=checked_retries(retries))
         if not isinstance(lane, Unchanged):
             terms = replace(terms, lane=checked_lane(lane))
-        return Options(self._pool, Terms.of(terms.timeout, terms.retry, terms.lane))
+        return type(self)(self._pool, Terms.of(terms.timeout, terms.retry, terms.lane))
 
     def __repr__(self) -> str:
         """What differs from what is usual."""
