@@ -32,22 +32,9 @@ from cluster_tasks import (  # noqa: E402 - not without what takes them
     third_time,
     work,
 )
-from cluster_world import World, world  # noqa: E402 - not without what it starts
+from cluster_world import Nursery, World, world  # noqa: E402 - not without what it starts
 from interpool.cluster import ClusterError, ClusterExecutor, WorkersDied  # noqa: E402
 from interpool.cluster._link import Link  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _daemons() -> None:
-    """Have Dask start what it keeps for ever before any test is held to what was there."""
-    # The thread in which it makes and reads large pickles.
-    distributed.utils._offload_executor.submit(int).result()
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[World]:
-    with world() as made:
-        yield made
 
 
 def wait_for_workers(executor: ClusterExecutor, number: int) -> None:
@@ -60,7 +47,6 @@ def wait_for_workers(executor: ClusterExecutor, number: int) -> None:
         await client.wait_for_workers(number, timeout=PATIENCE)
         await link._count()
 
-    assert link._loop is not None
     asyncio.run_coroutine_threadsafe(wait(), link._loop).result(PATIENCE)
 
 
@@ -411,10 +397,10 @@ def test_without_distributed_the_extra_is_named() -> None:
 # --- What it survives ----------------------------------------------------------------------------
 
 
-def test_a_worker_that_is_killed_loses_no_task(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_loses_no_task(tmp_path: Path, nursery: Nursery) -> None:
     (tmp_path / "pipes").mkdir()
     pipes = Pipes(tmp_path / "pipes")
-    with world() as made, ClusterExecutor(made.address) as executor:
+    with world(nursery) as made, ClusterExecutor(made.address) as executor:
         wait_for_workers(executor, 2)
 
         with warnings.catch_warnings(record=True) as said:
@@ -432,8 +418,8 @@ def test_a_worker_that_is_killed_loses_no_task(tmp_path: Path) -> None:
         assert "work" in str(warning.message)
 
 
-def test_a_task_that_kills_its_workers_is_named() -> None:
-    with World() as made, ClusterExecutor(made.address) as executor:
+def test_a_task_that_kills_its_workers_is_named(nursery: Nursery) -> None:
+    with World(nursery) as made, ClusterExecutor(made.address) as executor:
         for _ in range(4):  # as many as Dask allows, and one more
             made.add_worker()
         wait_for_workers(executor, 4)
@@ -446,8 +432,8 @@ def test_a_task_that_kills_its_workers_is_named() -> None:
         assert error.workers[0] in str(error)
 
 
-def test_a_task_that_is_to_stop_ends_with_its_worker(pipes: Pipes) -> None:
-    with world(1) as made, ClusterExecutor(made.address) as executor:
+def test_a_task_that_is_to_stop_ends_with_its_worker(pipes: Pipes, nursery: Nursery) -> None:
+    with world(nursery, 1) as made, ClusterExecutor(made.address) as executor:
         wait_for_workers(executor, 1)
         future = executor.submit(signal_and_spin, pipes.entry)
         with open(pipes.entry) as told:  # noqa: PTH123 - it waits for who writes
@@ -458,9 +444,9 @@ def test_a_task_that_is_to_stop_ends_with_its_worker(pipes: Pipes) -> None:
         assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
 
-def test_all_ends_when_the_scheduler_goes(tmp_path: Path) -> None:
+def test_all_ends_when_the_scheduler_goes(tmp_path: Path, nursery: Nursery) -> None:
     pipes = Pipes(tmp_path)
-    with world(1) as made:
+    with world(nursery, 1) as made:
         executor = ClusterExecutor(made.address)
         wait_for_workers(executor, 1)
         running = executor.submit(signal_and_wait, pipes.entry, pipes.exit)
@@ -480,8 +466,8 @@ def test_all_ends_when_the_scheduler_goes(tmp_path: Path) -> None:
         executor.shutdown()
 
 
-def test_an_idle_executor_sees_the_scheduler_go() -> None:
-    with world(0) as made:
+def test_an_idle_executor_sees_the_scheduler_go(nursery: Nursery) -> None:
+    with world(nursery, 0) as made:
         executor = ClusterExecutor(made.address)
         made.scheduler.kill()
         executor._engine.done.wait(PATIENCE)
@@ -493,7 +479,7 @@ def test_an_idle_executor_sees_the_scheduler_go() -> None:
 # --- TLS -----------------------------------------------------------------------------------------
 
 
-def test_a_cluster_with_tls(tmp_path: Path) -> None:
+def test_a_cluster_with_tls(tmp_path: Path, nursery: Nursery) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     subprocess.run(
         [
@@ -512,7 +498,7 @@ def test_a_cluster_with_tls(tmp_path: Path) -> None:
         tls_client_key=key,
         require_encryption=True,
     )
-    with World(*files, protocol="tls") as made:
+    with World(nursery, *files, protocol="tls") as made:
         made.add_worker()
         with ClusterExecutor(made.address, security=security) as executor:
             wait_for_workers(executor, 1)
