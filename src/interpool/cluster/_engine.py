@@ -56,10 +56,15 @@ class Staff:
     """The interpreters that there are in the cluster.
 
     Attributes:
-        most: how many, as far as is known; 1 if there is none yet.
+        there: how many, as far as is known.
+        most: as many, but 1 if there is none yet: what is sent then waits for the first.
     """
 
-    most: int = 1
+    there: int = 0
+
+    @property
+    def most(self) -> int:
+        return max(1, self.there)
 
 
 class ClusterEngine:
@@ -318,7 +323,7 @@ class ClusterEngine:
     def hear_of_interpreters(self, number: int) -> None:
         """Take note of how many interpreters there are."""
         with self.lock:
-            self.staff.most = max(1, number)
+            self.staff.there = number
             self.tasks.feed()
 
     def hear_lost_worker(self, address: str, numbers: list[int], *, is_told: bool) -> None:

@@ -193,6 +193,18 @@ class ClusterExecutor(Executor):
             self._engine.join()
             raise
 
+    def terminate_workers(self) -> None:
+        """Shut down at once: cancel what waits, interrupt what runs. Dask's workers stay.
+
+        Futures whose task runs raise `TaskInterrupted`. Returns at once; `shutdown` waits for the
+        end, which comes soon, whether workers answer or not.
+
+        Thread-safety: may be called from any thread, from a callback, and again.
+
+        .. versionadded:: 0.1
+        """
+        self._engine.terminate(_AFTER_SHUTDOWN)
+
     def __exit__(self, kind: object, error: object, traceback: object) -> Literal[False]:
         """Shut down and wait; after Ctrl-C, at once, interrupting what runs."""
         if isinstance(error, KeyboardInterrupt):
@@ -204,7 +216,7 @@ class ClusterExecutor(Executor):
         """The essentials, for a prompt or a log."""
         engine = self._engine
         state = "open" if engine.refusal is None and engine.broken is None else "closed"
-        return f"<{type(self).__name__} {state}: {self._target}, {engine.staff.most} interpreters>"
+        return f"<{type(self).__name__} {state}: {self._target}, {engine.staff.there} interpreters>"
 
     @property
     def _as_pool(self) -> InterpreterPoolExecutor:
