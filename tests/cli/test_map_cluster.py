@@ -120,7 +120,8 @@ def test_ctrl_c_ends_what_runs_and_leaves_the_cluster(cluster: World) -> None:
     pipes = Pipes()
     write("1", pipes.record)
     options = "--output", "out", "--chunksize", "1", "--cluster", cluster.address
-    striker = pipes.then(signal.raise_signal, signal.SIGINT)
+    main = threading.main_thread().ident
+    striker = pipes.then(signal.pthread_kill, main, signal.SIGINT)
     assert run("cluster_tasks:hold", "in.txt", *options) == 130
     striker.join()
     assert Path("out").read_text() in {"", "1\n"}

@@ -199,9 +199,10 @@ class LocalWorker(ProcessInterface):
             *(sys.executable, "-m", "distributed.cli.dask_worker", self._scheduler),
             *("--name", self._name, "--nthreads", str(self._threads), "--no-dashboard"),
             *("--host", "127.0.0.1"),
-            env=os.environ | {"PYTHONPATH": path},
+            # What tasks print goes where this program's own goes; of what Dask says, what is wrong.
+            env=os.environ | {"PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "error"},
             stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C at a terminal is this program's business
         )
         await super().start()  # type: ignore[no-untyped-call]
 

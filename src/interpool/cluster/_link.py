@@ -345,7 +345,7 @@ class Link:
 
     def _strike(self, number: int, grace: float) -> None:
         self._start(self._stop(number, grace))
-        self._loop.call_later(grace + PATIENCE, self._abandon, number)
+        self._loop.call_later(grace + PATIENCE, self._abandon, number, grace)
 
     async def _stop(self, number: int, grace: float) -> None:
         """Stop a task where it runs; if that is nowhere, have it never run."""
@@ -360,14 +360,13 @@ class Link:
         await self._on_workers(_site.strike, job, grace)
         self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
 
-    def _abandon(self, number: int) -> None:
-        """End a task that was to stop, and has not by now."""
-        if (future := self._futures.get(number)) is None:
-            return
-        self._forget(number)
-        self._start(self._cancel(future))
+    def _abandon(self, number: int, grace: float) -> None:
+        """End a task that was to stop, unless it has ended by now."""
+        if (future := self._futures.get(number)) is not None:
+            self._forget(number)
+            self._start(self._cancel(future))
         where = "(in a Dask worker that does not answer)"
-        self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, abandoned=where))
+        self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, grace, abandoned=where))
 
     async def _on_workers(self, act: Callable[..., Any], *args: Any) -> dict[str, Any] | None:
         """Call something in every worker; return what each said, or None if one says nothing."""
