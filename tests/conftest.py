@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -16,6 +17,9 @@ from hypothesis.strategies import none
 from interpool._inside import values
 from interpool._spares import SPARES
 from support import Gate
+
+if TYPE_CHECKING:
+    from cluster_world import Nursery, World
 
 
 def _interpreter_ids() -> set[int]:
@@ -30,6 +34,30 @@ def _descriptors() -> dict[str, str]:
         except OSError:  # the descriptor of this very listing
             continue
     return {fd: target for fd, target in found.items() if not target.startswith("/proc/")}
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where the processes of Dask clusters come from."""
+    from cluster_world import Nursery
+
+    made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(nursery: Nursery) -> Iterator[World]:
+    """A cluster of two workers, which no test ends."""
+    from distributed.utils import _offload_executor
+
+    from cluster_world import world
+
+    # The thread in which Dask makes and reads large pickles stays for ever: before any test is held
+    # to what was there.
+    _offload_executor.submit(int).result()
+    with world(nursery) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

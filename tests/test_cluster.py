@@ -1,13 +1,18 @@
 """A cluster of processes on the loopback: what it runs, what it survives, and how it ends."""
 
 import _interpreters
+import asyncio
 import concurrent.futures
+import contextlib
 import operator
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from concurrent.interpreters import ExecutionFailed
 from itertools import count, islice
@@ -18,6 +23,7 @@ import pytest
 
 import interpool
 from interpool import Queue, Retry, TaskInterrupted, TaskTimeout, TransferError
+from interpool._terms import PLAIN
 from support import PATIENCE, run_program
 
 distributed = pytest.importorskip("distributed")
@@ -32,35 +38,21 @@ from cluster_tasks import (  # noqa: E402 - not without what takes them
     third_time,
     work,
 )
-from cluster_world import World, world  # noqa: E402 - not without what it starts
-from interpool.cluster import ClusterError, ClusterExecutor, WorkersDied  # noqa: E402
+from cluster_world import Nursery, World, world  # noqa: E402 - not without what it starts
+from interpool._cli import app  # noqa: E402 - nor this
+from interpool.cluster import ClusterError, ClusterExecutor, WorkersDied, _link, _site  # noqa: E402  # noqa: E402 - nor this
 from interpool.cluster._link import Link  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _daemons() -> None:
-    """Have Dask start what it keeps for ever before any test is held to what was there."""
-    # The thread in which it makes and reads large pickles.
-    distributed.utils._offload_executor.submit(int).result()
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[World]:
-    with world() as made:
-        yield made
 
 
 def wait_for_workers(executor: ClusterExecutor, number: int) -> None:
     """Wait until Dask has so many workers, and the executor knows of them."""
     link: Link = executor._engine.link
-    import asyncio
 
     async def wait() -> None:
         client: Any = link._client
         await client.wait_for_workers(number, timeout=PATIENCE)
         await link._count()
 
-    assert link._loop is not None
     asyncio.run_coroutine_threadsafe(wait(), link._loop).result(PATIENCE)
 
 
@@ -121,18 +113,6 @@ def test_keyword_arguments_and_large_ones_travel(executor: ClusterExecutor) -> N
 
     found = executor.submit(measure, data, b=memoryview(data)).result(PATIENCE)
     assert found == (200_000, data)
-
-
-def test_programs_on_one_cluster_do_not_mix_up_their_functions(cluster: World) -> None:
-    # Keys of definitions are numbers that each program gives from 1.
-    program = (
-        "import sys; from interpool.cluster import ClusterExecutor\n"
-        "with ClusterExecutor(sys.argv[1]) as it:\n"
-        "    print(*it.map({}, range(3)))"
-    )
-    bodies = ("lambda n: n + 1", "lambda n: n * 100")
-    said = [run_program(program.format(body), cluster.address) for body in bodies]
-    assert [(it.stdout, it.stderr) for it in said] == [("1 2 3\n", ""), ("0 100 200\n", "")]
 
 
 def test_an_exception_comes_back_as_itself(executor: ClusterExecutor) -> None:
@@ -226,6 +206,19 @@ def test_a_map_times_out(executor: ClusterExecutor, pipes: Pipes) -> None:
         next(results)
     pipes.wait()
     pipes.open()
+
+
+def test_a_map_shows_how_far_it_is(executor: ClusterExecutor) -> None:
+    told: list[tuple[int, int | None]] = []
+    assert list(executor.map(abs, range(5), progress=lambda *it: told.append(it))) == [*range(5)]
+    assert told[-1] == (5, 5)
+
+
+def test_a_lane_is_one_of_the_workers(executor: ClusterExecutor) -> None:
+    in_process = executor.options(lane="process").submit(place).result(PATIENCE)
+    assert in_process[0] != executor.submit(place).result(PATIENCE)[0]
+    with pytest.raises(ValueError, match="a cluster's are elsewhere"):
+        executor.options(lane="thread")
 
 
 # --- Stopping, limits, retries -------------------------------------------------------------------
@@ -324,16 +317,23 @@ def test_callbacks_may_wait_for_others(executor: ClusterExecutor) -> None:
     assert heard.result(PATIENCE) == 5
 
 
-def test_an_existing_client_will_do(cluster: World) -> None:
-    # Its own threads stay behind in whoever makes one: that is another program here.
+def test_an_existing_client_will_do_and_programs_do_not_mix_up_their_functions(
+    cluster: World,
+) -> None:
+    # Keys of definitions are numbers that each program gives from 1. A client's own threads stay
+    # behind in whoever makes one: that is another program here.
     program = (
-        "import sys\nfrom distributed import Client\n"
+        "import sys\nfrom contextlib import nullcontext\nfrom distributed import Client\n"
         "from interpool.cluster import ClusterExecutor\n"
-        "with Client(sys.argv[1]) as client, ClusterExecutor(client) as it:\n"
-        "    print(it.submit(pow, 2, 5).result())"
+        "with {}(sys.argv[1]) as client:\n"
+        "    with ClusterExecutor(client) as it:\n"
+        "        print(*it.map({}, range(3)))\n"
+        "    print(getattr(client, 'status', ''))\n"
     )
-    done = run_program(program, cluster.address)
-    assert (done.stdout, done.stderr) == ("32\n", "")
+    variants = ("nullcontext", "lambda n: n + 1"), ("Client", "lambda n: n * 100")
+    said = [run_program(program.format(*it), cluster.address) for it in variants]
+    assert [it.stderr for it in said] == ["", ""]
+    assert [it.stdout for it in said] == ["1 2 3\n\n", "0 100 200\nrunning\n"]
 
 
 def test_a_local_cluster_comes_and_goes_with_the_executor(tmp_path: Path) -> None:
@@ -341,27 +341,59 @@ def test_a_local_cluster_comes_and_goes_with_the_executor(tmp_path: Path) -> Non
     (tmp_path / "beside.py").write_text("def double(n):\n    return 2 * n\n")
     script = tmp_path / "script.py"
     script.write_text(
+        "import sys\n"
         "from beside import double\n"
         "from interpool.cluster import ClusterExecutor\n"
         "class Own:\n    pass\n"
-        "print('once')\n"
-        "with ClusterExecutor() as it:\n"
-        "    print(*it.map(double, range(4)), type(it.submit(lambda: Own()).result()) is Own)\n"
+        "print('once', flush=True)\n"
         "it = ClusterExecutor()\n"
+        "print(*it.map(double, range(4)), type(it.submit(lambda: Own()).result()) is Own)\n"
+        "it.submit(print, 'said', file=None).result()\n"
+        "it.submit(lambda: print('told', file=sys.stderr)).result()\n"
         "it.submit(double, 1)  # and the program ends\n"
     )
     done = run_program(script)
-    assert (done.stdout, done.stderr, done.returncode) == ("once\n0 2 4 6 True\n", "", 0)
+    assert (sorted(done.stdout.splitlines()), done.returncode) == (
+        ["0 2 4 6 True", "once", "said"],
+        0,
+    )
+    assert done.stderr == "told\n"
 
 
-def test_no_scheduler_is_an_error_that_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_scheduler_is_said() -> None:
     import dask
 
-    with (
-        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
-        pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:1:"),
-    ):
-        ClusterExecutor("tcp://127.0.0.1:1")
+    with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}):
+        for address, said in (
+            ("tcp://127.0.0.1:1", r"at tcp://127\.0\.0\.1:1: Timed out"),
+            ("nowhere", "at nowhere: missing port"),
+            ("http://127.0.0.1:1", "unknown address scheme"),
+            ("tls://127.0.0.1:1", "TLS configuration"),
+        ):
+            with pytest.raises(ClusterError, match=said):
+                ClusterExecutor(address)
+    with pytest.raises(TypeError, match="not 5"):
+        ClusterExecutor(5)  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_ctrl_c_ends_connecting() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def strike() -> None:
+            connection, _ = listening.accept()  # and says nothing
+            with connection:
+                signal.pthread_kill(main, signal.SIGINT)
+                ended.wait(PATIENCE)
+
+        ended = threading.Event()
+        striker = threading.Thread(target=strike)
+        striker.start()
+        with pytest.raises(KeyboardInterrupt):
+            ClusterExecutor(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+        ended.set()
+        striker.join()
 
 
 def test_a_part_with_another_version_is_named(
@@ -411,10 +443,10 @@ def test_without_distributed_the_extra_is_named() -> None:
 # --- What it survives ----------------------------------------------------------------------------
 
 
-def test_a_worker_that_is_killed_loses_no_task(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_loses_no_task(tmp_path: Path, nursery: Nursery) -> None:
     (tmp_path / "pipes").mkdir()
     pipes = Pipes(tmp_path / "pipes")
-    with world() as made, ClusterExecutor(made.address) as executor:
+    with world(nursery) as made, ClusterExecutor(made.address) as executor:
         wait_for_workers(executor, 2)
 
         with warnings.catch_warnings(record=True) as said:
@@ -432,8 +464,8 @@ def test_a_worker_that_is_killed_loses_no_task(tmp_path: Path) -> None:
         assert "work" in str(warning.message)
 
 
-def test_a_task_that_kills_its_workers_is_named() -> None:
-    with World() as made, ClusterExecutor(made.address) as executor:
+def test_a_task_that_kills_its_workers_is_named(nursery: Nursery) -> None:
+    with World(nursery) as made, ClusterExecutor(made.address) as executor:
         for _ in range(4):  # as many as Dask allows, and one more
             made.add_worker()
         wait_for_workers(executor, 4)
@@ -446,27 +478,97 @@ def test_a_task_that_kills_its_workers_is_named() -> None:
         assert error.workers[0] in str(error)
 
 
-def test_a_task_that_is_to_stop_ends_with_its_worker(pipes: Pipes) -> None:
-    with world(1) as made, ClusterExecutor(made.address) as executor:
-        wait_for_workers(executor, 1)
+def test_a_task_that_is_to_stop_ends_whatever_its_worker_does(
+    nursery: Nursery, pipes: Pipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(nursery, 0) as made, ClusterExecutor(made.address) as executor:
+        # There is none. That it is asked for, no worker that comes later can know.
+        interrupted, cancelled, waiting = (executor.submit(place) for _ in range(3))
+        assert interrupted.interrupt()
+        error = interrupted.exception(PATIENCE)
+        assert isinstance(error, TaskInterrupted)
+        assert str(error) == "place was interrupted before it began"
+        assert cancelled.cancel()
+        worker = made.add_worker()
+        assert waiting.result(PATIENCE)[0] == worker.pid
+
+        # It hangs: nobody knows what it has begun.
+        os.kill(worker.pid, signal.SIGSTOP)
+        monkeypatch.setattr(_link, "PATIENCE", 0.1)
+        kept, lost = executor.submit(abs, -1), executor.submit(abs, -2)
+        assert not kept.cancel()
+        assert lost.interrupt(grace=0)
+        error = lost.exception(PATIENCE)
+        assert isinstance(error, TaskInterrupted)
+        assert "in a Dask worker that does not answer" in str(error)
+        monkeypatch.undo()
+        os.kill(worker.pid, signal.SIGCONT)
+        assert kept.result(PATIENCE) == 1
+
+        # It dies before it has heard of it: the task is not done again.
         future = executor.submit(signal_and_spin, pipes.entry)
-        with open(pipes.entry) as told:  # noqa: PTH123 - it waits for who writes
-            worker = int(told.read())
-        os.kill(worker, signal.SIGSTOP)  # so that it cannot hear of it
+        pipes.wait()
+        os.kill(worker.pid, signal.SIGSTOP)
         assert future.interrupt()
-        os.kill(worker, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
         assert isinstance(future.exception(PATIENCE), TaskInterrupted)
 
+        # Nor does an end of it all wait for workers.
+        left = executor.submit(abs, -1)
+        executor.terminate_workers()
+        executor.shutdown()
+        assert isinstance(left.exception(0), TaskInterrupted)
 
-def test_all_ends_when_the_scheduler_goes(tmp_path: Path) -> None:
+
+def test_what_is_sent_while_the_loop_sends_is_sent(executor: ClusterExecutor) -> None:
+    link: Link = executor._engine.link
+    sent = threading.Event()
+
+    class Outbox(deque[Any]):
+        """The second is added when the loop has just sent the first, and looks no more."""
+
+        def append(self, it: Any) -> None:
+            if len(self) == 1:
+                let_go.set()
+                link._loop.call_soon_threadsafe(sent.set)
+                assert sent.wait(PATIENCE)
+            super().append(it)
+
+    let_go = threading.Event()
+    link._loop.call_soon_threadsafe(let_go.wait)
+    link._outbox = Outbox()
+    futures = [executor.submit(abs, -n) for n in range(3)]
+    assert [it.result(PATIENCE) for it in futures] == [0, 1, 2]
+
+
+def test_withdrawals_and_what_takes_them_back_come_in_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_site._Here, "site", _site.Site(1))
+    assert _site.withdraw("job", 1)
+    with pytest.raises(distributed.Reschedule):
+        asyncio.run(_site._site().run("job", "abs", PLAIN, (((), ()), ())))
+    _site.admit("job", 1)
+    assert _site._site().withdrawn.get("job") is None
+    _site.admit("job", 3)
+    assert _site.withdraw("job", 2)  # it is late
+    assert _site._site().withdrawn.get("job") is None
+    assert _site.withdraw("job", 4)
+    assert _site._site().withdrawn.get("job") == 4
+    _site.admit("job", 3)
+    assert _site._site().withdrawn.get("job") == 4
+
+
+def test_all_ends_when_the_scheduler_goes(tmp_path: Path, nursery: Nursery) -> None:
     pipes = Pipes(tmp_path)
-    with world(1) as made:
+    with world(nursery, 1) as made:
         executor = ClusterExecutor(made.address)
         wait_for_workers(executor, 1)
         running = executor.submit(signal_and_wait, pipes.entry, pipes.exit)
         pipes.wait()
         waiting = [executor.submit(abs, n) for n in range(100)]
         results = executor.map(abs, range(100))
+        idle = ClusterExecutor(made.address)
         made.scheduler.kill()
         futures: list[Any] = [running, *waiting]
         for future in futures:
@@ -475,25 +577,27 @@ def test_all_ends_when_the_scheduler_goes(tmp_path: Path) -> None:
             assert "scheduler is gone" in str(error)
         with pytest.raises(ClusterError):
             next(results)
-        with pytest.raises(ClusterError):
-            executor.submit(abs, 1)
-        executor.shutdown()
-
-
-def test_an_idle_executor_sees_the_scheduler_go() -> None:
-    with world(0) as made:
-        executor = ClusterExecutor(made.address)
-        made.scheduler.kill()
-        executor._engine.done.wait(PATIENCE)
-        with pytest.raises(ClusterError):
-            executor.submit(abs, 1)
-        executor.shutdown()
+        idle._engine.done.wait(PATIENCE)
+        for it in (executor, idle):
+            with pytest.raises(ClusterError):
+                it.submit(abs, 1)
+            it.shutdown()
 
 
 # --- TLS -----------------------------------------------------------------------------------------
 
 
-def test_a_cluster_with_tls(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Take back what the command line does to SIGTERM."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_cluster_with_tls(
+    tmp_path: Path, nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     subprocess.run(
         [
@@ -512,8 +616,14 @@ def test_a_cluster_with_tls(tmp_path: Path) -> None:
         tls_client_key=key,
         require_encryption=True,
     )
-    with World(*files, protocol="tls") as made:
+    with World(nursery, *files, protocol="tls") as made:
         made.add_worker()
         with ClusterExecutor(made.address, security=security) as executor:
             wait_for_workers(executor, 1)
             assert list(executor.map(abs, range(-3, 0))) == [3, 2, 1]
+        monkeypatch.chdir(tmp_path)
+        Path("in").write_text("4\n9\n")
+        options = "--input", "json", "--output", "out", "--cluster", made.address
+        with _signals():
+            assert app.run(["map", "math:sqrt", "in", *options, *files]) == 0
+        assert Path("out").read_text() == "2.0\n3.0\n"

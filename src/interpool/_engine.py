@@ -476,6 +476,16 @@ class Engine:
         return self._settings.initializer_name
 
     @property
+    def may_use_threads(self) -> bool:
+        """Whether a thread of this interpreter will do for a task, where those run in parallel."""
+        return not self.initializer_name
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether a task that an interpreter refuses, or is known to, runs in a process."""
+        return self.fallback.is_on
+
+    @property
     def name(self) -> str:
         """What the names of its threads begin with."""
         return self._settings.name_prefix

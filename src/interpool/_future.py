@@ -50,7 +50,7 @@ class Future[T](Task, concurrent.futures.Future[T]):
     _keeps: Keeps = ()  # until it has ended: its result may be of a class that nobody holds
 
     def __init__(
-        self, engine: Engine, name: str, task: int = 0, item: Item = b"", keeps: Keeps = ()
+        self, engine: "Engine", name: str, task: int = 0, item: "Item" = b"", keeps: "Keeps" = ()
     ) -> None:
         # Not the base class's: see above.
         self._name = name  # the function's, for errors

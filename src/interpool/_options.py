@@ -3,11 +3,12 @@
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from interpool import _map, _routing
 from interpool._codec import Call, name_of
 from interpool._errors import TransferError
+from interpool._future import Future
 from interpool._terms import (
     Lane,
     Retry,
@@ -20,7 +21,6 @@ from interpool._terms import (
 if TYPE_CHECKING:
     from interpool._engine import Engine
     from interpool._executor import InterpreterPoolExecutor
-    from interpool._future import Future
 
 
 type Tell = Callable[[int, int | None], object]
@@ -58,7 +58,7 @@ class Options:
     .. versionadded:: 0.1
     """
 
-    def __init__(self, pool: InterpreterPoolExecutor, terms: Terms) -> None:
+    def __init__(self, pool: "InterpreterPoolExecutor", terms: Terms) -> None:
         self._pool = pool
         self._terms = terms
 
@@ -98,7 +98,7 @@ class Options:
         timeout: float | Unchanged | None = UNCHANGED,
         retries: int | Retry | Unchanged = UNCHANGED,
         lane: Lane | Unchanged = UNCHANGED,
-    ) -> Options:
+    ) -> Self:
         """Return a view that differs from this one, as the pool's `options` does."""
         terms = self._terms
         if not isinstance(timeout, Unchanged):
@@ -107,7 +107,7 @@ class Options:
             terms = replace(terms, retry=checked_retries(retries))
         if not isinstance(lane, Unchanged):
             terms = replace(terms, lane=checked_lane(lane))
-        return Options(self._pool, Terms.of(terms.timeout, terms.retry, terms.lane))
+        return type(self)(self._pool, Terms.of(terms.timeout, terms.retry, terms.lane))
 
     def __repr__(self) -> str:
         """What differs from what is usual."""

@@ -29,7 +29,7 @@ class Retrying:
         failed = len(task._failures) + 1
         # Outside the lock: both ask the exception's class, which is the user's.
         is_wanted = retry is not None and task.is_wanted and retry.wants(error, failed)
-        line = _line_of(error)
+        line = line_of(error)
         with engine.lock:
             is_stopped = task._stop is not None and task._stop.reason is not Reason.TIMEOUT
             is_over = engine.is_terminated or engine.broken is not None
@@ -61,7 +61,7 @@ class Retrying:
                 f"Run {failed} was the last: nobody can wait {pause:.3g} s for another: {error}",
             )
             return False
-        task._failures += (f"Run {failed} failed ({line}); the next was due {pause:.3g} s later",)
+        task._failures += (said_of_run(failed, line, pause),)
         return True
 
     def _resend(self, task: Task) -> None:
@@ -81,7 +81,13 @@ class Retrying:
             engine.hire()
 
 
-def _line_of(error: BaseException) -> str:
+def said_of_run(failed: int, line: str, pause: float) -> str:
+    """Say of a run that it has failed, and was not the last."""
+    return f"Run {failed} failed ({line}); the next was due {pause:.3g} s later"
+
+
+def line_of(error: BaseException) -> str:
+    """Return an exception in a line."""
     try:
         return "".join(traceback.format_exception_only(error)).strip()
     except Exception:  # its own code

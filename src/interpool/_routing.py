@@ -91,7 +91,7 @@ def prefers_threads(engine: Engine, terms: Terms) -> bool:
     Nor in a pool with an initializer: what that leaves is in its workers, and in no thread.
     """
     is_free = terms.lane == "auto" and not sys._is_gil_enabled()
-    return is_free and not engine.initializer_name
+    return is_free and engine.may_use_threads
 
 
 def lane_of(
@@ -105,7 +105,7 @@ def lane_of(
     """Return the lane of a call that is sent; None for an interpreter."""
     if terms.lane == "process":
         return terms.lane
-    if terms.lane == "interpreter" or not engine.fallback.is_on:
+    if terms.lane == "interpreter" or not engine.falls_back:
         return None
     if not _has_read:
         _look_up()

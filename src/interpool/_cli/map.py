@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from pathlib import Path
 from typing import Any, Final, Never
@@ -22,6 +23,7 @@ from interpool._mapping.writing import OutputError
 
 # What a shell shows of a program whose reader has gone: 128 and SIGPIPE.
 _READER_GONE: Final = 141
+_FILE: Final = click.Path(exists=True, dir_okay=False)
 _LANES: Final = ("auto", "interpreter", "process", "thread")
 
 
@@ -35,12 +37,13 @@ Examples:
   interpool map jobs:resize --input files '**/*.png' --errors failed.jsonl
   interpool map jobs:fetch urls.txt --output pages.jsonl --format json \\
       --timeout 30 --retries 2 --errors failed.jsonl --resume fetch.journal
+  interpool map mypackage.text:clean access.log --cluster tcp://scheduler:8786 > clean.log
 
 \b
 Exit codes:
   0    done
-  1    records have failed, or the input or the output has
-  2    not begun: the command was not understood
+  1    records have failed, or the input, the output or the cluster has
+  2    not begun: the command was not understood, or there is no such cluster
   130  interrupted (Ctrl-C)
   141  whoever read the output has gone, as `head` does
   143  ended (SIGTERM)""",
@@ -100,6 +103,10 @@ Exit codes:
     type=click.IntRange(min=1),
     help="Records sent together.  [default: by what they take]",
 )
+@click.option("--cluster", metavar="ADDRESS", help="Run it on the Dask cluster of this scheduler.")
+@click.option("--tls-ca-file", type=_FILE, help="For --cluster tls://...: authorities, in PEM.")
+@click.option("--tls-cert", type=_FILE, help="The same: this program's certificate.")
+@click.option("--tls-key", type=_FILE, help="The same: its private key.")
 @click.option("--progress/--no-progress", "is_shown", default=None, help="[default: on a terminal]")
 @click.option("--debug", is_flag=True, help="Show the traceback of what fails.")
 def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) -> int:
@@ -116,10 +123,12 @@ def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) 
     options["sources"] = _sources(options.pop("files"), options["kind"])
     options["on_error"] = options["on_error"] or ("report" if options["errors"] else "stop")
     _check(options)
+    options["tls"] = _tls(options)
     fn = _function(target, is_debugged=debug)
     is_shown = sys.stderr.isatty() if is_shown is None else is_shown
     try:
-        ended = perform(Job(target=target, fn=fn, **options), lambda job: showing(job, is_shown))
+        job = Job(target=target, fn=fn, **options)
+        ended = perform(job, lambda job: showing(job, is_shown), _say)
     except BrokenPipeError:
         return _READER_GONE
     except (NotBegunError, JournalError) as error:
@@ -127,10 +136,18 @@ def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) 
     except BrokenInterpreterPool as error:
         message = f"No worker can be made ready: {error}"
         raise click.ClickException(message) from None
+    except BrokenExecutor as error:
+        hint = "the same command goes on" if options["resume"] else "with --resume it would go on"
+        message = f"{str(error).rstrip('.')}. What has been written is whole; {hint}."
+        raise click.ClickException(message) from None
     except (InputError, OutputError) as error:
         message = f"{error}."
         raise click.ClickException(message) from None
     return _judged(ended, is_debugged=debug)
+
+
+def _say(text: str) -> None:
+    click.echo(f"interpool: {text}", err=True)
 
 
 class _NotBegun(click.ClickException):
@@ -178,6 +195,7 @@ def _check(options: dict[str, Any]) -> None:
         "--resume needs files: standard input cannot be read a second time": options["resume"]
         and STDIN in options["sources"],
     }
+    refusals |= _not_on_a_cluster(options)
     for message, is_so in refusals.items():
         if is_so:
             _refuse(message)
@@ -186,6 +204,37 @@ def _check(options: dict[str, Any]) -> None:
     except LookupError:
         _refuse(f"There is no encoding {options['encoding']!r}")
     _check_files(options)
+
+
+def _not_on_a_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what does not go together with --cluster, or without it, and whether it is so."""
+    cluster = options["cluster"] is not None
+    return {
+        "--cluster is the address of a scheduler, like tcp://scheduler:8786": options["cluster"]
+        == "",
+        "--cluster has as many workers as Dask was told; --workers is for this machine": cluster
+        and options["workers"],
+        "--preload is for workers of this machine, and a cluster's are there already": cluster
+        and options["preload"],
+        "--lane thread is this program's own, and --cluster elsewhere": cluster
+        and options["lane"] == "thread",
+        "--tls-ca-file, --tls-cert and --tls-key are for --cluster": not cluster
+        and any(options[name] for name in _TLS),
+    }
+
+
+# By what Dask's command line calls it: what its `Security` calls it.
+_TLS: Final = {
+    "tls_ca_file": "tls_ca_file",
+    "tls_cert": "tls_client_cert",
+    "tls_key": "tls_client_key",
+}
+
+
+def _tls(options: dict[str, Any]) -> dict[str, str]:
+    """Take out what was given for encryption, under the names that Dask has for it."""
+    given = {name: options.pop(option) for option, name in _TLS.items()}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _check_files(options: dict[str, Any]) -> None:

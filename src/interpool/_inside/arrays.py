@@ -43,7 +43,7 @@ class SharedArray(buffers.Handle):
 
     __slots__ = ()
 
-    def __init__(self, shape: int | tuple[int, ...], dtype: Any = "d") -> None:
+    def __init__(self, shape: int | tuple[int, ...], dtype: "Any" = "d") -> None:
         """Make one, filled with zeros.
 
         Args:
@@ -63,7 +63,7 @@ class SharedArray(buffers.Handle):
         self._begin(code, strides.shape_of(shape))
 
     @classmethod
-    def from_array(cls, source: Any, dtype: Any = None) -> Self:
+    def from_array(cls, source: "Any", dtype: "Any" = None) -> "Self":
         """Make one of what is in an array of another kind, which is copied once.
 
         Args:
@@ -149,12 +149,12 @@ class SharedArray(buffers.Handle):
 
     # --- elements --------------------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: "Any") -> "Any":
         """As `Handle` has it; here for speed."""
         place = self._element_at(key)
         return super().__getitem__(key) if place is None else self._flat[place]
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: "Any", value: "Any") -> None:
         """As `Handle` has it; here for speed."""
         place = self._element_at(key)
         if place is None or self._flat.readonly:
@@ -178,13 +178,13 @@ class SharedArray(buffers.Handle):
             place += (index if index >= 0 else index + length) * step
         return place
 
-    def copy(self) -> Self:
+    def copy(self) -> "Self":
         """Return a new array of the same elements, in memory of its own."""
         return self.from_array(self)
 
     # --- numpy -----------------------------------------------------------------------------------
 
-    def numpy(self) -> Any:
+    def numpy(self) -> "Any":
         """Return a `numpy.ndarray` on this memory: what is written to one is in the other.
 
         It keeps the memory, and this one from being closed, for as long as it lives.
@@ -212,7 +212,7 @@ class SharedArray(buffers.Handle):
             # Not of the memoryview: of a buffer, unlike of an array, numpy keeps no hold.
             return np.ndarray(self._shape, base.dtype, base, offset, self.strides)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+    def __array__(self, dtype: "Any" = None, copy: bool | None = None) -> "Any":
         """What `numpy.asarray` asks for where no memoryview can be made."""
         found = self.numpy()
         if dtype is not None and found.dtype != dtype:

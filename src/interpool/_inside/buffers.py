@@ -105,7 +105,7 @@ class Handle:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: "Any") -> "Any":
         """Return an element; a view of the same memory for slices, and for fewer indices.
 
         Raises:
@@ -119,11 +119,11 @@ class Handle:
             return self._flat[place[0]]
         return self._view(place, is_readonly=self._flat.readonly)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> "Iterator[Any]":
         """Give what is at 0, at 1, and so on."""
         return (self[number] for number in range(len(self)))
 
-    def tolist(self) -> Any:
+    def tolist(self) -> "Any":
         """Return the elements, as lists of lists."""
         self._check_open()
         return strides.nested(self._flat, self._place())
@@ -134,14 +134,14 @@ class Handle:
         spans = strides.spans(self._place())
         return b"".join([strides.cut(self._flat, *span).tobytes() for span in spans])
 
-    def toreadonly(self) -> Self:
+    def toreadonly(self) -> "Self":
         """Return a view that cannot be written to: not here, nor where it is sent."""
         self._check_open()
         return self._view(self._place(), is_readonly=True)
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: "Any", value: "Any") -> None:
         """Write one element or several.
 
         Args:
@@ -167,7 +167,7 @@ class Handle:
         else:
             self._write(place, value)
 
-    def fill(self, value: Any) -> None:
+    def fill(self, value: "Any") -> None:
         """Write a number into each element."""
         self[...] = value
 
@@ -290,7 +290,7 @@ class Handle:
         if not self.closed:
             self._lease.close(type(self).__name__)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         """Return itself."""
         self._check_open()
         return self

@@ -286,7 +286,7 @@ class Barrier(handles.Handle):
     def __init__(
         self,
         parties: int,
-        action: Callable[[], object] | None = None,
+        action: "Callable[[], object] | None" = None,
         timeout: float | None = None,
     ) -> None:
         """Make one.

@@ -179,7 +179,7 @@ class Queue(handles.Handle):
         """
         self.put(obj, block=False)
 
-    def put_many(self, objs: Iterable[object], timeout: float | None = None) -> None:
+    def put_many(self, objs: "Iterable[object]", timeout: float | None = None) -> None:
         """Put items in their order: as many at once as there is room for.
 
         Much faster than one by one. Others may put theirs in between where it has to wait for room.
@@ -205,7 +205,7 @@ class Queue(handles.Handle):
 
     # --- getting ---------------------------------------------------------------------------------
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> "Any":
         """Take the first item, waiting for one if there is none.
 
         Args:
@@ -229,7 +229,7 @@ class Queue(handles.Handle):
             raise
         raise _shut_down() if found is None else _empty()
 
-    def get_nowait(self) -> Any:
+    def get_nowait(self) -> "Any":
         """Take the first item if there is one now.
 
         Raises:
@@ -239,7 +239,7 @@ class Queue(handles.Handle):
         """
         return self.get(block=False)
 
-    def get_many(self, most: int, timeout: float | None = None) -> list[Any]:
+    def get_many(self, most: int, timeout: float | None = None) -> "list[Any]":
         """Take the items that there are, up to a number; wait for the first one if there is none.
 
         Args:
@@ -271,11 +271,11 @@ class Queue(handles.Handle):
             raise _shut_down() if found is None else _empty()
         return loaded
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> "Iterator[Any]":
         """Take item after item, waiting for each, until the queue is shut down and empty."""
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> "Any":
         """Take the first item, waiting for one."""
         try:
             return self.get()

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Seconds after which a worker hands back what it has not begun, for others to take up. Long beside
-# what a batch is meant to take (`running`), so that it happens to batches that have turned slow.
-_BUDGET: Final = 0.1
 _REFUSAL: Final = "does not support loading in subinterpreters"
 
 type Payload = bytes | list[str] | tuple[list[str] | None, list[list[str]]]
@@ -72,6 +69,7 @@ class Work:
         stops: whether a failure ends a batch.
         raises: whether what the function raises is raised, for the pool to run it again.
         reroutes: whether an extension that refuses interpreters sends the batch to a process.
+        budget: seconds after which what was not begun is handed back.
     """
 
     def __init__(
@@ -87,6 +85,7 @@ class Work:
         stops: bool,
         raises: bool,
         reroutes: bool,
+        budget: float,
     ) -> None:
         self.fn = fn
         self.__qualname__ = name  # what the pool's errors and warnings call it
@@ -98,6 +97,7 @@ class Work:
         self.stops = stops
         self.raises = raises
         self.reroutes = reroutes
+        self.budget = budget
 
     def __call__(self, payload: Payload) -> Outcome:
         """Deal with a batch, or with its first part if it takes too long."""
@@ -106,7 +106,7 @@ class Work:
         put = self._putter()
         results: list[Any] = []
         failures: list[Failure] = []
-        fn, add, limit = self.fn, results.append, began + _BUDGET
+        fn, add, limit = self.fn, results.append, began + self.budget
         done = 0
         for record in records:
             value: Any = record

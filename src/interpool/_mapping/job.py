@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from interpool import InterpreterPoolExecutor
 from interpool._mapping.inside import Failure, Work
 from interpool._mapping.journal import Journal, State
+from interpool._mapping.places import Place, Unreachable, here, on_cluster
 from interpool._mapping.reading import STDIN, Reader
 from interpool._mapping.running import Run
 from interpool._mapping.writing import Appended, Output, OutputError
@@ -46,14 +46,21 @@ class Job:
     lane: Literal["auto", "interpreter", "process", "thread"]
     preload: tuple[str, ...]
     chunksize: int | None
+    cluster: str | None
+    tls: dict[str, str]
 
     @property
     def reader(self) -> Reader:
         """What reads the records."""
         return Reader(self.kind, self.encoding, has_header=not self.no_header)
 
-    def work(self) -> Work:
-        """What workers do."""
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What batches are submitted with."""
+        return {"timeout": self.timeout, "retries": self.retries, "lane": self.lane}
+
+    def work(self, budget: float) -> Work:
+        """What workers do, which hand back after so many seconds what they have not begun."""
         return Work(
             self.fn,
             name=self.target,
@@ -65,6 +72,7 @@ class Job:
             stops=self.on_error == "stop",
             raises=self.retries > 0,
             reroutes=self.lane == "auto",
+            budget=budget,
         )
 
     def subject(self) -> dict[str, Any]:
@@ -100,30 +108,34 @@ class Ended:
     stopped_at: Failure | None
 
 
-def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) -> Ended:
+def perform(
+    job: Job,
+    showing: Callable[[Job], AbstractContextManager[Show]],
+    say: Callable[[str], None],
+) -> Ended:
     """Do it.
 
     Args:
         job: what was asked for.
         showing: shows how far it is.
+        say: told what the user may want to know.
 
     Raises:
         NotBegunError, JournalError: if it has not begun.
         InputError, OutputError: if it could not be finished.
-        BrokenInterpreterPool: if no worker can be made ready.
+        BrokenExecutor: if no worker can be made ready, or the cluster is gone, or lacks something.
         BrokenPipeError: if nobody reads the output any more.
     """
     with ExitStack() as stack:
+        # A cluster first: if it is out of reach, no file is touched.
+        place = None if job.cluster is None else _entered(stack, on_cluster(job, say))
         state, output = _opened(job, stack)
         if job.output is None:
             stack.enter_context(_prints_to_stderr())
-        pool = stack.enter_context(
-            InterpreterPoolExecutor(job.workers, "interpool-map", preload=job.preload)
-        )
+        place = place or stack.enter_context(here(job))
         run = Run(
-            pool.options(timeout=job.timeout, retries=job.retries, lane=job.lane),
-            job.work(),
-            workers=pool._max_workers,
+            place,
+            job.work(place.budget),
             # What the pool limits, or runs again, is to be one record.
             chunksize=1 if job.timeout is not None or job.retries else job.chunksize,
             is_ordered=not job.unordered,
@@ -144,8 +156,15 @@ def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) ->
         finally:
             run.end()
             if not is_finished:
-                pool.terminate_workers()
+                place.stop()
     return Ended(output.done, output.failed, output.first_failure, None)
+
+
+def _entered(stack: ExitStack, place: AbstractContextManager[Place]) -> Place:
+    try:
+        return stack.enter_context(place)
+    except Unreachable as error:
+        raise NotBegunError(str(error)) from None
 
 
 def _opened(job: Job, stack: ExitStack) -> tuple[State, Output]:

@@ -5,8 +5,8 @@ in order or as it comes, and has it written. A record is read while the results 
 are waited for, and no further than so many batches ahead: a reader of the output that is slow slows
 the reading down, and memory is bounded whatever the input.
 
-Batches take some ten milliseconds by what was measured last. A worker hands back what it has not
-begun of one that takes far longer; that is cut up and submitted again.
+Batches take some ten milliseconds by what was measured last, a hundred on a cluster. A worker hands
+back what it has not begun of one that takes far longer; that is cut up and submitted again.
 """
 
 import queue
@@ -14,18 +14,16 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
-from concurrent.futures.interpreter import BrokenInterpreterPool
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, replace
 from typing import Final
 
+from interpool import ProcessDied
 from interpool._mapping.inside import Failure, Outcome, Row, Work, cut, records_of
 from interpool._mapping.journal import State
+from interpool._mapping.places import Place
 from interpool._mapping.reading import Block
-from interpool._options import Options
 
-# Seconds that a batch is to take: some fifty times what sending and answering it costs (0.2 ms).
-_BATCH: Final = 0.01
 # Batches on their way, for each worker: with results in order, what a slow one holds up.
 _AHEAD: Final = 16
 _GROWTH: Final = 8  # arbitrary: of a batch's size, from one measurement to the next
@@ -65,9 +63,8 @@ class Run:
     """One run of a function over blocks.
 
     Args:
-        pool: where it runs.
+        place: where it runs.
         work: the function, and how its records are read.
-        workers: how many there are of the pool.
         chunksize: records in a batch; None: by what is measured. A batch of one is asked for where
             the pool limits tasks or runs them again, for then each is a record's.
         is_ordered: whether results come in order.
@@ -76,22 +73,21 @@ class Run:
 
     def __init__(
         self,
-        pool: Options,
+        place: Place,
         work: Work,
         *,
-        workers: int,
         chunksize: int | None,
         is_ordered: bool,
         state: State,
     ) -> None:
-        self._pool = pool
+        self._place = place
         self._work = work
-        self._workers = workers
+        self._workers = place.workers()  # for which there is room
         self._is_fixed = chunksize is not None
         self._size = chunksize or 1
         self._is_ordered = is_ordered
         self._state = state
-        self._room = threading.Semaphore(_AHEAD * workers)
+        self._room = threading.Semaphore(_AHEAD * self._workers)
         # Held while a batch is submitted and while the run is ended, so none comes afterwards.
         self._submitting = threading.Lock()
         self._is_ended = False
@@ -105,7 +101,8 @@ class Run:
 
         Raises:
             InputError: if the input cannot be read further, when all before has been yielded.
-            BrokenInterpreterPool: if no worker can be made ready.
+            BrokenExecutor: if no worker can be made ready, or the cluster is gone, or lacks
+                something.
         """
         self._reader = threading.Thread(
             target=self._read, args=(blocks,), name="interpool-map-reader", daemon=True
@@ -155,7 +152,7 @@ class Run:
         with self._submitting:
             if self._is_ended:
                 return None
-            return _Batch(block, position, self._pool.submit(self._work, block.payload))
+            return _Batch(block, position, self._place.calls.submit(self._work, block.payload))
 
     def _expect(self, batch: _Batch) -> None:
         if self._is_ordered:
@@ -184,19 +181,28 @@ class Run:
             yield it.block, it.position, outcome
             if not rests and it.makes_room:
                 taken += 1
-                self._room.release()
+                self._room.release(1 + self._room_for_newcomers())
         if end.error is not None:
             raise end.error
+
+    def _room_for_newcomers(self) -> int:
+        """How many batches more may be on their way, for workers that have come since."""
+        more = max(0, self._place.workers() - self._workers)
+        self._workers += more
+        return _AHEAD * more
 
     def _outcome(self, batch: _Batch) -> Outcome:
         try:
             outcome = batch.future.result()
-        except BrokenInterpreterPool:
+        except ProcessDied as error:  # of the batch as a whole
+            return self._failed(batch.block, error)
+        except BrokenExecutor:
             raise  # nothing that comes would be better off
-        except Exception as error:  # of the batch as a whole: a limit, a worker that died
+        except Exception as error:  # of the batch as a whole, too: a limit
+            self._place.check(error, self._work.__qualname__)
             return self._failed(batch.block, error)
         if not self._is_fixed and outcome.done:
-            wanted = _BATCH * outcome.done / max(outcome.seconds, 1e-6)
+            wanted = self._place.batch * outcome.done / max(outcome.seconds, 1e-6)
             self._size = max(1, min(int(wanted), self._size * _GROWTH, _MOST))
         return outcome
 

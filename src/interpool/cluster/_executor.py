@@ -4,20 +4,18 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, override
 
-from interpool import _map
-from interpool._codec import Call
-from interpool._errors import TransferError
 from interpool._future import Future
-from interpool._options import UNCHANGED, Sizes, Unchanged, _check_callable
-from interpool._terms import Retry, Terms, checked_retries, checked_timeout
+from interpool._options import UNCHANGED, Options, Progress, Sizes, Unchanged, map_, submit
+from interpool._terms import Lane, Retry, Terms, checked_retries, checked_timeout
 
 if TYPE_CHECKING:
     from distributed import Client, Security
+    from distributed.deploy.cluster import Cluster
 
     from interpool._engine import Engine
+    from interpool._executor import InterpreterPoolExecutor
     from interpool.cluster._engine import ClusterEngine
     from interpool.cluster._link import Link
 
@@ -38,8 +36,9 @@ class ClusterExecutor(Executor):
     scheduler goes away, everything ends with `ClusterError`.
 
     Args:
-        cluster: the scheduler's address (`"tcp://host:8786"`), a `distributed.Client` that knows
-            it, or None: a cluster of this machine's cores, which is closed with the executor.
+        cluster: the scheduler's address (`"tcp://host:8786"`), a `distributed.Client` or one of
+            Dask's clusters, which know it and stay as they are; or None: a cluster of this
+            machine's cores, which is closed with the executor.
         security: Dask's `distributed.Security` (TLS); by default the client's, or what Dask's
             configuration says.
         timeout: seconds that a task may run, as `InterpreterPoolExecutor` has it.
@@ -59,9 +58,9 @@ class ClusterExecutor(Executor):
 
     def __init__(
         self,
-        cluster: str | Client | None = None,
+        cluster: "str | Client | Cluster | None" = None,
         *,
-        security: Security | None = None,
+        security: "Security | None" = None,
         timeout: float | None = None,
         retries: int | Retry = 0,
     ) -> None:
@@ -96,7 +95,7 @@ class ClusterExecutor(Executor):
             ClusterError: if the cluster has gone.
             RuntimeError: after `shutdown`, or when the interpreter is exiting.
         """
-        return _submit(self._engine, self._terms, fn, args, kwargs)
+        return submit(cast("Engine", self._engine), self._terms, fn, args, kwargs)
 
     def map[T](
         self,
@@ -105,6 +104,7 @@ class ClusterExecutor(Executor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: Progress = False,
     ) -> Iterator[T]:
         """Return an iterator of `fn(*args)` for the zipped iterables' items, in order.
 
@@ -118,6 +118,7 @@ class ClusterExecutor(Executor):
             buffersize: the most items taken from the iterables and not yet yielded; None takes all
                 at once, as `concurrent.futures` does. No more travel than keep all workers busy, in
                 either case.
+            progress: whether to show how far it is, as `InterpreterPoolExecutor.map` does.
 
         Returns:
             An iterator, as `InterpreterPoolExecutor.map` returns one.
@@ -128,7 +129,7 @@ class ClusterExecutor(Executor):
             ClusterError, RuntimeError: as `submit` does.
         """
         sizes = Sizes(chunksize, buffersize, is_ordered=True)
-        return _map_items(self, self._terms, fn, iterables, timeout, sizes)
+        return map_(self._as_pool, self._terms, fn, iterables, timeout, sizes, progress)
 
     def map_unordered[T](
         self,
@@ -137,25 +138,29 @@ class ClusterExecutor(Executor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: Progress = False,
     ) -> Iterator[T]:
         """Return an iterator of results as they come; else as `map`.
 
         .. versionadded:: 0.1
         """
         sizes = Sizes(chunksize, buffersize, is_ordered=False)
-        return _map_items(self, self._terms, fn, iterables, timeout, sizes)
+        return map_(self._as_pool, self._terms, fn, iterables, timeout, sizes, progress)
 
     def options(
         self,
         *,
         timeout: float | Unchanged | None = UNCHANGED,
         retries: int | Retry | Unchanged = UNCHANGED,
+        lane: Lane | Unchanged = UNCHANGED,
     ) -> ClusterOptions:
         """Return a view of this executor whose `submit` and `map` have other terms.
 
         Args:
             timeout: seconds that a task may run; None: for ever.
             retries: how often it is run again.
+            lane: where it runs on its Dask worker: `"interpreter"`, `"process"`, or `"auto"`, which
+                is an interpreter unless an extension refuses to load there.
 
         Returns:
             A view that holds the executor, with its `submit`, `map`, `map_unordered`, `options`.
@@ -165,7 +170,8 @@ class ClusterExecutor(Executor):
 
         .. versionadded:: 0.1
         """
-        return ClusterOptions(self, self._terms).options(timeout=timeout, retries=retries)
+        view = ClusterOptions(self._as_pool, self._terms)
+        return view.options(timeout=timeout, retries=retries, lane=lane)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; disconnect when all are done. May be called again.
@@ -187,6 +193,18 @@ class ClusterExecutor(Executor):
             self._engine.join()
             raise
 
+    def terminate_workers(self) -> None:
+        """Shut down at once: cancel what waits, interrupt what runs. Dask's workers stay.
+
+        Futures whose task runs raise `TaskInterrupted`. Returns at once; `shutdown` waits for the
+        end, which comes soon, whether workers answer or not.
+
+        Thread-safety: may be called from any thread, from a callback, and again.
+
+        .. versionadded:: 0.1
+        """
+        self._engine.terminate(_AFTER_SHUTDOWN)
+
     def __exit__(self, kind: object, error: object, traceback: object) -> Literal[False]:
         """Shut down and wait; after Ctrl-C, at once, interrupting what runs."""
         if isinstance(error, KeyboardInterrupt):
@@ -198,10 +216,15 @@ class ClusterExecutor(Executor):
         """The essentials, for a prompt or a log."""
         engine = self._engine
         state = "open" if engine.refusal is None and engine.broken is None else "closed"
-        return f"<{type(self).__name__} {state}: {self._target}, {engine.staff.most} interpreters>"
+        return f"<{type(self).__name__} {state}: {self._target}, {engine.staff.there} interpreters>"
+
+    @property
+    def _as_pool(self) -> InterpreterPoolExecutor:
+        """This one: it has what maps and views ask of a pool."""
+        return cast("InterpreterPoolExecutor", self)
 
 
-class ClusterOptions:
+class ClusterOptions(Options):
     """A view of a cluster executor whose calls have their own terms: see `ClusterExecutor.options`.
 
     Thread-safety: every method may be called from any thread.
@@ -209,55 +232,19 @@ class ClusterOptions:
     .. versionadded:: 0.1
     """
 
-    def __init__(self, executor: ClusterExecutor, terms: Terms) -> None:
-        self._executor = executor
-        self._terms = terms
-
-    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run `fn(*args, **kwargs)`, as the executor's `submit` does."""
-        return _submit(self._executor._engine, self._terms, fn, args, kwargs)
-
-    def map[T](
-        self,
-        fn: Callable[..., T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-    ) -> Iterator[T]:
-        """Return an iterator of results in order, as the executor's `map` does."""
-        sizes = Sizes(chunksize, buffersize, is_ordered=True)
-        return _map_items(self._executor, self._terms, fn, iterables, timeout, sizes)
-
-    def map_unordered[T](
-        self,
-        fn: Callable[..., T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-    ) -> Iterator[T]:
-        """Return an iterator of results as they come, as the executor's `map_unordered` does."""
-        sizes = Sizes(chunksize, buffersize, is_ordered=False)
-        return _map_items(self._executor, self._terms, fn, iterables, timeout, sizes)
-
+    @override
     def options(
         self,
         *,
         timeout: float | Unchanged | None = UNCHANGED,
         retries: int | Retry | Unchanged = UNCHANGED,
-    ) -> ClusterOptions:
+        lane: Lane | Unchanged = UNCHANGED,
+    ) -> Self:
         """Return a view that differs from this one, as the executor's `options` does."""
-        terms = self._terms
-        if not isinstance(timeout, Unchanged):
-            terms = replace(terms, timeout=checked_timeout(timeout))
-        if not isinstance(retries, Unchanged):
-            terms = replace(terms, retry=checked_retries(retries))
-        return ClusterOptions(self._executor, Terms.of(terms.timeout, terms.retry))
-
-    def __repr__(self) -> str:
-        """What differs from what is usual."""
-        return f"<options of {self._executor!r}: {self._terms}>"
+        if lane == "thread":
+            message = "lane 'thread' is this process's: a cluster's are elsewhere"
+            raise ValueError(message)
+        return super().options(timeout=timeout, retries=retries, lane=lane)
 
 
 def _implementation() -> tuple[type[ClusterEngine], type[Link]]:
@@ -273,44 +260,3 @@ def _implementation() -> tuple[type[ClusterEngine], type[Link]]:
         )
         raise ImportError(message, name=error.name) from error
     return ClusterEngine, Link
-
-
-def _submit(
-    engine: ClusterEngine,
-    terms: Terms,
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Future[Any]:
-    _check_callable(fn)
-    engine.check_open()
-    try:
-        call = Call.of(fn)
-        message = call.message(args, kwargs)
-    except TransferError as error:
-        return engine.refuse(error)
-    return engine.submit(message, call.name, terms)
-
-
-def _map_items(
-    executor: ClusterExecutor,
-    terms: Terms,
-    fn: Callable[..., Any],
-    iterables: tuple[Iterable[Any], ...],
-    timeout: float | None,
-    sizes: Sizes,
-) -> Iterator[Any]:
-    _map.check_sizes(sizes.chunksize, sizes.buffersize)
-    _check_callable(fn)
-    executor._engine.check_open()
-    return _map.map_items(
-        cast("Engine", executor._engine),
-        weakref.ref(executor),
-        Call.of(fn),
-        zip(*iterables, strict=False),
-        timeout=timeout,
-        chunksize=sizes.chunksize,
-        buffersize=sizes.buffersize,
-        is_ordered=sizes.is_ordered,
-        terms=terms,
-    )

@@ -3,7 +3,8 @@
 It guarantees:
 
 * For each task that it is given, the engine hears one end: an outcome, an error, or that the whole
-  cluster is gone, which ends all.
+  cluster is gone, which ends all. Of one that is to stop it hears in any case, soon: also if it
+  waits for a worker that never comes, or its worker does not answer.
 * Of a worker that goes, the engine hears, with the tasks that it had. Dask runs them again.
 * When the loop is over, nothing is left of it: no thread, no connection, no process of a local
   cluster. But for daemon threads that Dask keeps for a process: one that reads large pickles, and
@@ -11,12 +12,13 @@ It guarantees:
 
 Every method of the engine's that is called from here only puts something into a queue, or takes the
 engine's lock for a moment, so the loop is never held up. The engine calls from any thread, with its
-lock held or not; what it asks for is left to the loop.
+lock held or not; what it asks for is left to the loop, as long as that takes it (`_call`).
 """
 
 import asyncio
 import contextlib
 import functools
+import itertools
 import threading
 import uuid
 from collections import deque
@@ -30,6 +32,8 @@ from distributed.comm.core import connect as connect_to
 from distributed.scheduler import KilledWorker
 
 from interpool import _threads
+from interpool._inside import channels
+from interpool._stops import Reason, Stop
 from interpool.cluster import _connect, _site, _wire
 from interpool.cluster._errors import ClusterError, WorkersDied
 
@@ -38,8 +42,9 @@ if TYPE_CHECKING:
     from interpool.cluster._engine import ClusterEngine
 
 # Seconds that a cluster's workers have to say whether a task has begun, of which somebody wants to
-# know that it has not. Arbitrary: one that does not answer for so long is in trouble.
-_PATIENCE: Final = 10.0
+# know that it has not, and to end one that is to stop, beyond its grace. Arbitrary: one that does
+# not answer for so long is in trouble.
+PATIENCE: Final = 10.0
 
 
 class Link:
@@ -48,14 +53,14 @@ class Link:
     def __init__(
         self,
         engine: ClusterEngine,
-        target: str | distributed.Client | None,
+        target: _connect.Target,
         security: distributed.Security | None,
     ) -> None:
         """Make one that is not connected.
 
         Args:
             engine: whose it is.
-            target: a scheduler's address, a client that knows it, or None for a local cluster.
+            target: what to connect to.
             security: Dask's, for the connections.
         """
         self._engine = engine
@@ -63,8 +68,11 @@ class Link:
         self._security = security
         self._thread = _threads.make(self._run, f"{engine.name}_dask")
         self._ready: Promise[None] = Promise()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
+        self._lock = threading.RLock()  # a finalizer may come in between
+        self._takes = True  # whether the loop will do what it is told
+        self._attempts = itertools.count()  # to withdraw tasks
         self._client: distributed.Client | None = None
         self._name = uuid.uuid4().hex[:12]  # of this executor, in the names of its tasks
         self._outbox: deque[tuple[int, str, tuple[Any, ...], tuple[Any, ...]]] = deque()
@@ -72,8 +80,10 @@ class Link:
         self._deaths: dict[int, list[str]] = {}  # workers that died with a task
         self._finished: dict[int, distributed.Future[bytes]] = {}  # whose results are to be fetched
         self._is_fetching = False
+        self._is_sending = False  # whether what is in the outbox will be sent
         self._background: set[asyncio.Task[Any]] = set()
         self._is_gone = False
+        self._main: asyncio.Task[None] | None = None
 
     # --- asked by the engine, in any thread ------------------------------------------------------
 
@@ -83,11 +93,15 @@ class Link:
         Raises:
             ClusterError: if there is no cluster, or it does not fit.
         """
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system gives no thread
+            self._loop.close()
+            raise
         try:
             self._ready.result()
         except BaseException:
-            self.close()
+            self._call(self._give_up)
             self._thread.join()
             raise
 
@@ -95,9 +109,10 @@ class Link:
         """Have a task run in the cluster."""
         terms = task._terms.timeout, task._terms.lane
         assert task._item is not None  # noqa: S101 - it is kept until the task ends
-        is_first = not self._outbox
         self._outbox.append((task._task, task._name, terms, _wire.pack_message(task._item)))
-        if is_first:
+        # Asked behind that: the loop says no before it looks, and so sees this one, or is told.
+        if not self._is_sending:
+            self._is_sending = True
             self._call(self._send_all)
 
     def drop(self, number: int) -> None:
@@ -105,25 +120,25 @@ class Link:
         self._call(self._drop, number)
 
     def strike(self, number: int, grace: float) -> None:
-        """Stop a task, wherever it runs or will."""
-        self._call(self._start, self._on_workers(_site.strike, self._job(number), grace))
+        """Stop a task, wherever it is."""
+        self._call(self._strike, number, grace)
 
     def withdraw(self, number: int) -> bool:
         """Take a task back, if no worker has begun it; return whether that is so. Waits for it."""
-        loop = self._loop
-        if loop is None or loop.is_closed() or threading.get_ident() == self._thread.ident:
+        if threading.get_ident() == self._thread.ident:
             return False
-        asked = asyncio.run_coroutine_threadsafe(self._withdraw(number), loop)
+        with self._lock:
+            if not self._takes:
+                return False
+            asked = asyncio.run_coroutine_threadsafe(self._withdraw(number), self._loop)
         try:
-            return asked.result(_PATIENCE)
-        except TimeoutError, CancelledError:
+            return asked.result()
+        except CancelledError:  # it is over
             return False
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> None:
         """Have something called when some time has passed."""
-        loop = self._loop
-        if loop is not None:
-            self._call(loop.call_later, seconds, act)
+        self._call(self._loop.call_later, seconds, act)
 
     def close(self) -> None:
         """Disconnect. Never waits."""
@@ -135,15 +150,17 @@ class Link:
             self._thread.join()
 
     def _call(self, act: Callable[..., object], *args: Any) -> None:
-        if (loop := self._loop) is not None:
-            with contextlib.suppress(RuntimeError):  # it is closed, and all tasks have ended
-                loop.call_soon_threadsafe(act, *args)
+        """Have the loop do something, unless it is over, and all tasks have ended."""
+        with self._lock:
+            if self._takes:
+                self._loop.call_soon_threadsafe(act, *args)
 
     # --- the loop --------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
         except BaseException as error:
             self._fail(error)
 
@@ -154,23 +171,41 @@ class Link:
         self._lose(f"the thread that speaks with it has failed: {error!r}")
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with contextlib.AsyncExitStack() as stack:
-            self._client = client = await _connect.connect(stack, self._target, self._security)
-            client.subscribe_topic("all", self._hear_event)
-            await self._count()
-            self._ready.set_result(None)
-            watch = asyncio.create_task(self._watch(client))
-            try:
-                await self._over.wait()
-            finally:
-                for task in (watch, *self._background):
-                    task.cancel()
-                await asyncio.gather(watch, *self._background, return_exceptions=True)
-                self._futures.clear()
-                self._finished.clear()
-                with contextlib.suppress(ValueError, OSError):  # it is closed
-                    client.unsubscribe_topic("all")
+        self._main = asyncio.current_task()
+        if self._over.is_set():
+            return
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                self._client = client = await _connect.connect(stack, self._target, self._security)
+                client.subscribe_topic("all", self._hear_event)
+                await self._count()
+                self._ready.set_result(None)
+                self._start(self._watch(client))
+                try:
+                    await self._over.wait()
+                finally:
+                    await self._take_no_more()
+                    with contextlib.suppress(ValueError, OSError):  # it is closed
+                        client.unsubscribe_topic("all")
+        finally:
+            await self._take_no_more()
+
+    def _give_up(self) -> None:
+        """Connect no further: whoever wanted it has lost patience."""
+        self._over.set()  # if it has not begun
+        if self._main is not None and not self._main.done():
+            self._main.cancel()
+
+    async def _take_no_more(self) -> None:
+        """End what was begun, that included which others have told the loop by now."""
+        with self._lock:
+            self._takes = False
+        await asyncio.sleep(0)  # in which the loop does it
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self._futures.clear()
+        self._finished.clear()
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(coroutine)
@@ -191,6 +226,7 @@ class Link:
     def _send_all(self) -> None:
         client = self._client
         assert client is not None  # noqa: S101 - it is there before any task
+        self._is_sending = False
         while self._outbox:
             number, name, terms, item = self._outbox.popleft()
             if self._is_gone:
@@ -277,7 +313,7 @@ class Link:
         self._futures.pop(number, None)
 
     def _drop(self, number: int) -> None:
-        self._outbox = deque(it for it in self._outbox if it[0] != number)
+        # Nor is it in the outbox: that was emptied since it came there.
         if (future := self._futures.pop(number, None)) is not None:
             self._start(self._cancel(future))
         self._engine.hear_dropped(number)
@@ -292,25 +328,56 @@ class Link:
         future = self._futures.get(number)
         if future is None or future.status != "pending":
             return False
-        job = self._job(number)
-        answers = await self._on_workers(_site.withdraw, job)
-        # A worker that does not answer may have begun it.
-        is_ours = all(it is True for it in answers.values()) and self._futures.get(number) is future
-        if not is_ours or future.status != "pending":
-            await self._on_workers(_site.admit, job)
+        asked = self._job(number), next(self._attempts)
+        answers = await self._on_workers(_site.withdraw, *asked)
+        if (
+            answers is None  # one of them may have begun it
+            or not all(it is True for it in answers.values())
+            or self._futures.get(number) is not future
+            or future.status != "pending"
+        ):
+            self._start(self._on_workers(_site.admit, *asked))
             return False
+        # Workers that are given it nevertheless send it back until this has reached the scheduler.
         self._forget(number)
-        await self._cancel(future)
+        self._start(self._cancel(future))
         return True
 
-    async def _on_workers(self, act: Callable[..., Any], *args: Any) -> dict[str, Any]:
+    def _strike(self, number: int, grace: float) -> None:
+        self._start(self._stop(number, grace))
+        self._loop.call_later(grace + PATIENCE, self._abandon, number, grace)
+
+    async def _stop(self, number: int, grace: float) -> None:
+        """Stop a task where it runs; if that is nowhere, have it never run."""
+        job = self._job(number)
+        answers = await self._on_workers(_site.strike, job, grace)
+        future = self._futures.get(number)
+        if answers is None or any(it is not False for it in answers.values()) or future is None:
+            return
+        self._forget(number)
+        await self._cancel(future)
+        # By then, a worker that has come since may have begun it; from now on none can.
+        await self._on_workers(_site.strike, job, grace)
+        self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
+
+    def _abandon(self, number: int, grace: float) -> None:
+        """End a task that was to stop, unless it has ended by now."""
+        if (future := self._futures.get(number)) is not None:
+            self._forget(number)
+            self._start(self._cancel(future))
+        where = "(in a Dask worker that does not answer)"
+        self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, grace, abandoned=where))
+
+    async def _on_workers(self, act: Callable[..., Any], *args: Any) -> dict[str, Any] | None:
+        """Call something in every worker; return what each said, or None if one says nothing."""
         client = self._client
         if client is None or self._is_gone:
-            return {}
+            return None
         try:
-            answers: dict[str, Any] = await client.run(act, *args, on_error="return")
-        except OSError, CancelledError:  # the scheduler is gone, which ends all
-            return {}
+            async with asyncio.timeout(PATIENCE):
+                answers: dict[str, Any] = await client.run(act, *args, on_error="return")
+        except OSError, CancelledError:  # one hangs, or the scheduler is gone, which ends all
+            return None
         return answers
 
     # --- what becomes of the cluster -------------------------------------------------------------
@@ -320,14 +387,16 @@ class Link:
         if told.get("action") not in {"add-worker", "remove-worker"}:
             return
         self._start(self._count())
-        if told["action"] == "add-worker" or told.get("expected"):
+        if told["action"] == "add-worker":
             return
         keys = {*told["processing-tasks"], *told["lost-computed-tasks"]}
         numbers = [number for number in self._futures if self._key(number) in keys]
         address = told["worker"]
-        for number in numbers:
-            self._deaths.setdefault(number, []).append(address)
-        self._engine.hear_lost_worker(address, numbers)
+        if not told.get("expected"):
+            for number in numbers:
+                self._deaths.setdefault(number, []).append(address)
+        is_told = not told.get("expected")
+        self._engine.hear_lost_worker(address, numbers, is_told=is_told)
 
     async def _count(self) -> None:
         """See how many interpreters there are."""

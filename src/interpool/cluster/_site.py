@@ -16,7 +16,8 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Reschedule, Worker, WorkerPlugin, get_worker
+from distributed.worker import WORKER_ANY_RUNNING
 
 from interpool import InterpreterPoolExecutor, _routing
 from interpool._cpu import available_cores
@@ -62,15 +63,16 @@ class Site:
         self.running: dict[str, Relayed] = {}
         self.begun = _Recent[bool]()
         self.struck = _Recent[float]()
-        self.withdrawn = _Recent[bool]()
+        self.withdrawn = _Recent[int]()  # by which attempt
+        self.admitted = _Recent[int]()  # behind which attempt: they may come in any order
         self.is_closing = False
 
     async def run(self, job: str, name: str, terms: Terms, request: Request) -> bytes:
         """Do a job; return its outcome, as `_wire` packs it."""
         if self.struck.get(job) is not None:
             return _wire.pack_outcome(STRUCK, Stop(Reason.INTERRUPT, has_begun=False), name)
-        if self.withdrawn.get(job):
-            raise asyncio.CancelledError  # whoever withdrew it has told the scheduler, too
+        if self.withdrawn.get(job) is not None:
+            raise Reschedule  # until whoever withdraws it has told the scheduler, or admits it
         self.begun.add(job, value=True)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[tuple[int, Any]] = loop.create_future()
@@ -148,8 +150,17 @@ def interpreters_of(worker: Worker) -> int:
 
 
 def _site() -> Site:
+    """Return the process's.
+
+    Raises:
+        Reschedule: if this worker is closing: another one is to do it.
+        ClusterError: if there is none for another reason.
+    """
     if _Here.site is None:
-        raise ClusterError("This Dask worker is closing")
+        worker = get_worker()
+        if worker.status not in WORKER_ANY_RUNNING:
+            raise Reschedule
+        raise ClusterError(f"The Dask worker {worker.address} has lost interpool's plugin")
     return _Here.site
 
 
@@ -179,26 +190,31 @@ async def run(tag: str, job: str, name: str, terms: tuple[Any, ...], *item: Any)
     return await _site().run(job, name, Terms.of(timeout, None, lane), request)
 
 
-def strike(job: str, grace: float) -> None:
-    """Stop a job that runs here, or will."""
+def strike(job: str, grace: float) -> bool:
+    """Stop a job that runs here, or will; return whether it has begun here."""
     if (site := _Here.site) is None:
-        return
+        return False
     site.struck.add(job, grace)
     if (future := site.running.get(job)) is not None:
         future.interrupt(grace=grace)
+    return site.begun.get(job) is not None
 
 
-def withdraw(job: str) -> bool:
+def withdraw(job: str, attempt: int) -> bool:
     """Have a job not begin here; return whether it has not."""
     if (site := _Here.site) is None:
         return True
     if site.begun.get(job):
         return False
-    site.withdrawn.add(job, value=True)
+    if (admitted := site.admitted.get(job)) is None or admitted < attempt:
+        site.withdrawn.add(job, attempt)
     return True
 
 
-def admit(job: str) -> None:
+def admit(job: str, attempt: int) -> None:
     """Take back `withdraw`: the job has begun elsewhere, and may have to be done again here."""
-    if (site := _Here.site) is not None:
+    if (site := _Here.site) is None:
+        return
+    site.admitted.add(job, attempt)
+    if (withdrawn := site.withdrawn.get(job)) is not None and withdrawn <= attempt:
         site.withdrawn.discard(job)
