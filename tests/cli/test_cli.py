@@ -55,6 +55,11 @@ def test_a_missing_extra_is_one_line_with_the_way_out(module: str) -> None:
     )
 
 
+def test_the_version_is_told_without_the_extra() -> None:
+    found = run_without("click", "--version")
+    assert (found.returncode, found.stdout) == (0, run("--version").stdout)
+
+
 def test_a_plot_without_matplotlib_is_refused_before_anything_is_measured() -> None:
     found = run_without("matplotlib", "bench", "--plot", "figures.svg")
     assert found.returncode == 2

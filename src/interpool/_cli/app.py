@@ -1,7 +1,6 @@
 """`interpool`: the group of all commands, and how a process that runs one ends."""
 
 import importlib
-import platform
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Final, override
 
 import click
 
-import interpool
+from interpool.__main__ import version
 
 # Exit codes, documented in `interpool --help` and in `interpool.__main__`.
 _INTERRUPTED: Final = 130
@@ -43,12 +42,6 @@ class _Commands(click.Group):
         return command
 
 
-_VERSION: Final = (
-    f"interpool {interpool.__version__} "
-    f"({platform.python_implementation()} {platform.python_version()})"
-)
-
-
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,7 +63,7 @@ Exit codes:
   141  whoever read the output of `map` has gone
   143  ended (SIGTERM)""",
 )
-@click.version_option(message=_VERSION)
+@click.version_option(message=version())
 def _group() -> None:
     """CPU-bound Python on every core of one process."""
 
