@@ -1,20 +1,19 @@
 """`interpool map`: a function of the user's over the records of files."""
 
 import codecs
-import difflib
 import glob
-import inspect
 import os
 import sys
-from collections.abc import Callable
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from pathlib import Path
 from typing import Any, Final, Never
 
 import click
 
+from interpool._cli import completion
+from interpool._cli.command import Choice, Command, NotBegun, is_debugged, suggestion
 from interpool._cli.map_progress import showing
-from interpool._cli.targets import found
+from interpool._cli.targets import check_call, check_module, function
 from interpool._mapping.job import Ended, Job, NotBegunError, perform
 from interpool._mapping.journal import JournalError
 from interpool._mapping.reading import STDIN, InputError
@@ -23,9 +22,11 @@ from interpool._mapping.writing import OutputError
 # What a shell shows of a program whose reader has gone: 128 and SIGPIPE.
 _READER_GONE: Final = 141
 _LANES: Final = ("auto", "interpreter", "process", "thread")
+_WRITTEN: Final = click.Path(readable=False)
 
 
 @click.command(
+    cls=Command,
     name="map",
     epilog="""\b
 Examples:
@@ -45,12 +46,12 @@ Exit codes:
   141  whoever read the output has gone, as `head` does
   143  ended (SIGTERM)""",
 )
-@click.argument("target", metavar="MODULE:FUNCTION")
-@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.argument("target", metavar="MODULE:FUNCTION", shell_complete=completion.functions)
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(readable=False))
 @click.option(
     "--input",
     "kind",
-    type=click.Choice(["lines", "json", "csv", "null", "files"]),
+    type=Choice(["lines", "json", "csv", "null", "files"]),
     default="lines",
     show_default=True,
     help="What a record is: a line, a line of JSON, a row, what ends with a NUL, or a file's path.",
@@ -58,27 +59,33 @@ Exit codes:
 @click.option("--no-header", is_flag=True, help="The first row of a CSV file is a record, too.")
 @click.option(
     "--read",
-    type=click.Choice(["text", "bytes"]),
+    type=Choice(["text", "bytes"]),
     help="With --input files: what is in the file, not its path.",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Of input, text and CSV.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "csv"]),
+    type=Choice(["text", "json", "csv"]),
     default="text",
     show_default=True,
     help="How results are written, one a line.",
 )
-@click.option("--output", metavar="FILE", help="Where they go.  [default: standard output]")
+@click.option(
+    "--output", metavar="FILE", type=_WRITTEN, help="Where they go.  [default: standard output]"
+)
 @click.option("--unordered", is_flag=True, help="Results as they come, not in order.")
 @click.option(
     "--on-error",
-    type=click.Choice(["stop", "skip", "report"]),
+    type=Choice(["stop", "skip", "report"]),
     help="When a record fails.  [default: stop; with --errors: report]",
 )
-@click.option("--errors", metavar="FILE", help="Where failures are reported, as JSON lines.")
-@click.option("--resume", metavar="FILE", help="A journal: an ended run goes on where it was.")
+@click.option(
+    "--errors", metavar="FILE", type=_WRITTEN, help="Where failures are reported, as JSON lines."
+)
+@click.option(
+    "--resume", metavar="FILE", type=_WRITTEN, help="A journal: an ended run goes on where it was."
+)
 @click.option("--workers", type=click.IntRange(min=1), help="[default: cores]")
 @click.option(
     "--timeout",
@@ -93,16 +100,21 @@ Exit codes:
     show_default=True,
     help="How often a record that fails is tried again.",
 )
-@click.option("--lane", type=click.Choice(_LANES), default="auto", show_default=True)
-@click.option("--preload", multiple=True, metavar="MODULE", help="Import it when a worker starts.")
+@click.option("--lane", type=Choice(_LANES), default="auto", show_default=True)
+@click.option(
+    "--preload",
+    multiple=True,
+    metavar="MODULE",
+    shell_complete=completion.modules,
+    help="Import it when a worker starts.",
+)
 @click.option(
     "--chunksize",
     type=click.IntRange(min=1),
     help="Records sent together.  [default: by what they take]",
 )
 @click.option("--progress/--no-progress", "is_shown", default=None, help="[default: on a terminal]")
-@click.option("--debug", is_flag=True, help="Show the traceback of what fails.")
-def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) -> int:
+def command(*, target: str, is_shown: bool | None, **options: Any) -> int:
     """Call a function with each record of some files, and write what it returns.
 
     FILE may be a pattern, quoted or not, or `-` for standard input, which is read if there is none.
@@ -116,33 +128,32 @@ def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) 
     options["sources"] = _sources(options.pop("files"), options["kind"])
     options["on_error"] = options["on_error"] or ("report" if options["errors"] else "stop")
     _check(options)
-    fn = _function(target, is_debugged=debug)
+    fn = function(target)
+    check_call(target, fn, [object()], "one argument, the record")
+    for name in options["preload"]:
+        check_module(name)
     is_shown = sys.stderr.isatty() if is_shown is None else is_shown
     try:
         ended = perform(Job(target=target, fn=fn, **options), lambda job: showing(job, is_shown))
     except BrokenPipeError:
         return _READER_GONE
     except (NotBegunError, JournalError) as error:
-        raise _NotBegun(f"{error}.") from None
+        raise NotBegun(f"{error}.") from error
     except BrokenInterpreterPool as error:
         message = f"No worker can be made ready: {error}"
-        raise click.ClickException(message) from None
+        raise click.ClickException(message) from error
     except (InputError, OutputError) as error:
         message = f"{error}."
-        raise click.ClickException(message) from None
-    return _judged(ended, is_debugged=debug)
+        raise click.ClickException(message) from error
+    return _judged(ended)
 
 
-class _NotBegun(click.ClickException):
-    exit_code = 2
-
-
-def _judged(ended: Ended, *, is_debugged: bool) -> int:
+def _judged(ended: Ended) -> int:
     """Say what has failed, and return the exit code."""
     if ended.stopped_at is not None:
-        if is_debugged:
+        if is_debugged():
             click.echo(ended.stopped_at.traceback, err=True, nl=False)
-        hint = "" if is_debugged else " --debug shows where; --on-error skip goes on."
+        hint = "" if is_debugged() else " --debug shows where; --on-error skip goes on."
         message = f"{ended.first_failure.rstrip('.')}.{hint}"
         raise click.ClickException(message)
     if ended.failed:
@@ -159,7 +170,7 @@ def _judged(ended: Ended, *, is_debugged: bool) -> int:
 
 
 def _refuse(message: str) -> Never:
-    raise click.UsageError(message)
+    raise NotBegun(message)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -217,7 +228,7 @@ def _sources(files: tuple[str, ...], kind: str) -> tuple[str, ...]:
                 _refuse(f"There is no file that {name!r} is a pattern of")
             sources += sorted(matching)
         else:
-            _refuse(f"There is no file {name!r}.{_suggestion(name)}")
+            _refuse(f"There is no file {name!r}.{_file_near(name)}")
     if sources.count(STDIN) > 1:
         _refuse("Standard input (-) can be read once")
     if kind == "files" and STDIN in sources and len(sources) > 1:
@@ -229,28 +240,8 @@ def _matching(pattern: str) -> list[str]:
     return glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path's drops a leading `./`
 
 
-def _suggestion(name: str) -> str:
+def _file_near(name: str) -> str:
     try:
-        folder = os.listdir(Path(name).parent)  # noqa: PTH208 - names are what is compared
+        return suggestion(name, [str(path) for path in Path(name).parent.iterdir()])
     except OSError:
         return ""
-    close = difflib.get_close_matches(Path(name).name, folder, n=1)
-    return f" Did you mean {str(Path(name).with_name(close[0]))!r}?" if close else ""
-
-
-def _function(target: str, *, is_debugged: bool) -> Callable[[Any], Any]:
-    fn: Callable[[Any], Any] = found(target, is_debugged=is_debugged)
-    if not callable(fn):
-        _refuse(f"{target!r} is no function, but of type {type(fn).__qualname__}")
-    try:
-        signature = inspect.signature(fn)
-    except ValueError, TypeError:  # of some that are written in C, nobody knows
-        return fn
-    try:
-        signature.bind(object())
-    except TypeError as error:
-        _refuse(
-            f"{target} cannot be called with one argument, the record: {error}. "
-            f"Its signature is {signature}"
-        )
-    return fn
