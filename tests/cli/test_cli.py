@@ -1,6 +1,8 @@
 """The command line: what it says, and how it ends."""
 
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,6 +103,21 @@ def test_debug_shows_where_an_error_is_from(arguments: list[str]) -> None:
     line = run(*arguments)[2]
     assert line.startswith("Error: ")
     assert err.endswith(f"\n{line}")
+
+
+@pytest.mark.parametrize("name", ["bench", "doctor", "explain", "map", "recommend"])
+def test_the_page_of_the_command_line_has_every_option(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
+    section = re.split(r"^## ", page.partition(f"\n## {name}\n")[2], flags=re.MULTILINE)[0]
+    command = importlib.import_module(f"interpool._cli.{name}").command
+    names = {it for option in command.params for it in option.opts + option.secondary_opts}
+    hidden = {"--scale"}  # for tests
+    wanted = {it for it in names - hidden if it.startswith("--")}
+    table = re.findall(r"^\|.*?(?<!\\)\|", section, re.MULTILINE)  # the first cells of rows
+    found = {it for cell in table for it in re.findall(r"`(--[\w-]+)", cell)}
+    assert found == wanted
+    for example in re.findall(r"^  (interpool .*)$", command.epilog, re.MULTILINE):
+        assert example.startswith(f"interpool {name}")
 
 
 # A benchmark whose first measurement never ends, and says when it has begun.

@@ -3,7 +3,6 @@
 import codecs
 import glob
 import os
-import sys
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from pathlib import Path
 from typing import Any, Final, Never
@@ -12,7 +11,7 @@ import click
 
 from interpool._cli import completion
 from interpool._cli.command import Choice, Command, NotBegun, is_debugged, suggestion
-from interpool._cli.map_progress import showing
+from interpool._cli.map_progress import display, showing
 from interpool._cli.targets import check_call, check_module, function
 from interpool._mapping.job import Ended, Job, NotBegunError, perform
 from interpool._mapping.journal import JournalError
@@ -34,6 +33,7 @@ Examples:
   seq 10 | interpool map math:sqrt --input json
   interpool map jobs:score --input csv --format csv 'data/*.csv' --output scores.csv
   interpool map jobs:resize --input files '**/*.png' --errors failed.jsonl
+  interpool map jobs:score --input json events.jsonl --live > scores.txt
   interpool map jobs:fetch urls.txt --output pages.jsonl --format json \\
       --timeout 30 --retries 2 --errors failed.jsonl --resume fetch.journal
 
@@ -113,8 +113,19 @@ Exit codes:
     type=click.IntRange(min=1),
     help="Records sent together.  [default: by what they take]",
 )
-@click.option("--progress/--no-progress", "is_shown", default=None, help="[default: on a terminal]")
-def command(*, target: str, is_shown: bool | None, **options: Any) -> int:
+@click.option(
+    "--progress/--no-progress",
+    "is_shown",
+    default=None,
+    help="How far it is, on standard error.  [default: on a terminal]",
+)
+@click.option(
+    "--live",
+    "is_live",
+    is_flag=True,
+    help="The same with workers, lanes, rates, queue and memory, as they are now.",
+)
+def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any) -> int:
     """Call a function with each record of some files, and write what it returns.
 
     FILE may be a pattern, quoted or not, or `-` for standard input, which is read if there is none.
@@ -132,9 +143,11 @@ def command(*, target: str, is_shown: bool | None, **options: Any) -> int:
     check_call(target, fn, [object()], "one argument, the record")
     for name in options["preload"]:
         check_module(name)
-    is_shown = sys.stderr.isatty() if is_shown is None else is_shown
+    shown = display(is_shown, is_live, options["output"])
     try:
-        ended = perform(Job(target=target, fn=fn, **options), lambda job: showing(job, is_shown))
+        ended = perform(
+            Job(target=target, fn=fn, **options), lambda job, pool: showing(job, pool, shown)
+        )
     except BrokenPipeError:
         return _READER_GONE
     except (NotBegunError, JournalError) as error:

@@ -16,7 +16,8 @@ from interpool._mapping.reading import STDIN, Reader
 from interpool._mapping.running import Run
 from interpool._mapping.writing import Appended, Output, OutputError
 
-type Show = Callable[[int, int, int], None]
+type Show = Callable[[int, int, int, str], None]
+"""Told of records done, failed, and bytes read; and the first failure, in a line."""
 
 
 class NotBegunError(Exception):
@@ -100,7 +101,9 @@ class Ended:
     stopped_at: Failure | None
 
 
-def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) -> Ended:
+def perform(
+    job: Job, showing: Callable[[Job, InterpreterPoolExecutor], AbstractContextManager[Show]]
+) -> Ended:
     """Do it.
 
     Args:
@@ -131,10 +134,11 @@ def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) ->
         )
         is_finished = False
         try:
-            with showing(job) as show:
+            with showing(job, pool) as show:
+                show(output.done, output.failed, 0, "")
                 for block, position, outcome in run.outcomes(job.reader.blocks(job.sources)):
                     output.write(block, position, outcome, is_told=job.on_error != "stop")
-                    show(output.done, output.failed, block.nbytes)
+                    show(output.done, output.failed, block.nbytes, output.first_failure)
                     if outcome.is_stopped:
                         return Ended(
                             output.done, output.failed, output.first_failure, outcome.failures[-1]
