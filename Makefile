@@ -1,31 +1,33 @@
 # Every target sets up what it needs (tools/bootstrap: nothing to do when all is there).
 #
 # PYTHON: which Python, such as 3.15 or 3.14-dbg; empty: the one that tools/bootstrap finds.
+# WHEEL:  make test WHEEL=1 runs the tests against a wheel, in an environment of its own.
 # ARGS:   more arguments for pytest, the demo or the benchmarks: make test ARGS="-k map"
 # SECONDS: for how long chaos goes on.
 # All are taken from make's command line only, not from the environment.
 PYTHON :=
+WHEEL :=
 ARGS :=
 SECONDS := 60
 
 # Relative, so that the checkout's path may have spaces.
-VENV = .venv/$(or $(PYTHON),default)
+VENV = .venv/$(or $(PYTHON),default)$(if $(WHEEL),-wheel)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test chaos coverage lint format bench compatibility clean
+.PHONY: help bootstrap demo test chaos coverage lint format bench package compatibility clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
 	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-15s%s\n", $$1, $$2 }'
 
 bootstrap: ## bring Python, the environment and the tools
-	@tools/bootstrap $(if $(PYTHON),--python $(PYTHON)) </dev/null
+	@tools/bootstrap $(if $(PYTHON),--python $(PYTHON)) $(if $(WHEEL),--wheel) </dev/null
 
 demo: bootstrap ## measure the standard library's own source, on every core
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-test: bootstrap ## run all tests
+test: bootstrap ## run all tests (WHEEL=1: of the package as users install it)
 	@$(BIN)/python -m pytest $(ARGS)
 
 chaos: bootstrap ## everything at once, at random (SECONDS=600; ARGS="--seed 7"; PYTHON=3.14-dbg: with CPython's assertions)
@@ -52,6 +54,10 @@ bench: bootstrap ## measure, and write docs/figures: half an hour (ARGS=--quick:
 	@for name in $(BENCHMARKS); do \
 	    echo "=== $$name" >&2; $(BIN)/python benchmarks/$$name.py $(ARGS) || exit; \
 	done
+
+package: bootstrap ## build what is published, an sdist and a wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -d dist
 
 compatibility: bootstrap ## examine the most downloaded packages, and write docs/compatibility.md: by hand, an hour
 	@$(BIN)/python tools/compatibility.py $(ARGS)

@@ -1,6 +1,8 @@
 """The command line: what it says, and how it ends."""
 
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import interpool
+import typed
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "interpool", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*arguments: str) -> tuple[int, str, str]:
+    code, out, err = typed.run(*arguments)
+    return code, out.decode(), err
 
 
 def run_without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,20 +30,20 @@ def run_without(module: str, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def test_the_version_is_told_with_that_of_python() -> None:
-    found = run("--version")
-    assert found.returncode == 0
-    assert found.stdout.startswith(f"interpool {interpool.__version__} (CPython 3.")
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith(f"interpool {interpool.__version__} (CPython 3.")
 
 
 def test_help_has_commands_examples_and_exit_codes() -> None:
-    text = run("--help").stdout
+    _, text, _ = run("--help")
     assert "interpool bench --quick\n" in text
     assert "130  interrupted" in text
     assert "Compare this pool" in text
 
 
 def test_help_of_a_command_has_examples_and_hides_what_is_for_tests() -> None:
-    text = run("bench", "--help").stdout
+    _, text, _ = run("bench", "--help")
     assert "interpool bench --json figures.json --plot figures.svg\n" in text
     assert "--scale" not in text
 
@@ -55,6 +58,11 @@ def test_a_missing_extra_is_one_line_with_the_way_out(module: str) -> None:
     )
 
 
+def test_the_version_is_told_without_the_extra() -> None:
+    found = run_without("click", "--version")
+    assert (found.returncode, found.stdout) == run("--version")[:2]
+
+
 def test_a_plot_without_matplotlib_is_refused_before_anything_is_measured() -> None:
     found = run_without("matplotlib", "bench", "--plot", "figures.svg")
     assert found.returncode == 2
@@ -64,7 +72,10 @@ def test_a_plot_without_matplotlib_is_refused_before_anything_is_measured() -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["unheard-of"], "No such command 'unheard-of'"),
+        (["unheard-of"], "There is no command 'unheard-of'."),
+        (["mpa"], "There is no command 'mpa'. Did you mean 'map'?"),
+        (["map", "--inptu", "csv"], "Did you mean '--input'?"),
+        (["map", "--input", "cvs", "json:loads"], "Did you mean 'csv'?"),
         (["bench", "--plot", "figures.pdf"], "must end in .svg or .png"),
         (["bench", "--plot", "no/such/folder/figures.svg"], "cannot be written"),
         (["bench", "--json", "no/such/folder/figures.json"], "cannot be written"),
@@ -75,11 +86,38 @@ def test_a_plot_without_matplotlib_is_refused_before_anything_is_measured() -> N
 def test_what_is_not_understood_is_said_and_nothing_begun(
     arguments: list[str], message: str
 ) -> None:
-    found = run(*arguments)
-    assert found.returncode == 2
-    assert found.stdout == ""
-    assert message in found.stderr
-    assert "Traceback" not in found.stderr
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bench", "--plot", "figures.pdf"], ["doctor", "a b"], ["explain", "json:laods"]],
+)
+def test_debug_shows_where_an_error_is_from(arguments: list[str]) -> None:
+    code, _, err = run(*arguments, "--debug")
+    assert code == 2
+    assert err.startswith("Traceback (most recent call last):\n")
+    line = run(*arguments)[2]
+    assert line.startswith("Error: ")
+    assert err.endswith(f"\n{line}")
+
+
+@pytest.mark.parametrize("name", ["bench", "doctor", "explain", "map", "recommend"])
+def test_the_page_of_the_command_line_has_every_option(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
+    section = re.split(r"^## ", page.partition(f"\n## {name}\n")[2], flags=re.MULTILINE)[0]
+    command = importlib.import_module(f"interpool._cli.{name}").command
+    names = {it for option in command.params for it in option.opts + option.secondary_opts}
+    hidden = {"--scale"}  # for tests
+    wanted = {it for it in names - hidden if it.startswith("--")}
+    table = re.findall(r"^\|.*?(?<!\\)\|", section, re.MULTILINE)  # the first cells of rows
+    found = {it for cell in table for it in re.findall(r"`(--[\w-]+)", cell)}
+    assert found == wanted
+    for example in re.findall(r"^  (interpool .*)$", command.epilog, re.MULTILINE):
+        assert example.startswith(f"interpool {name}")
 
 
 # A benchmark whose first measurement never ends, and says when it has begun.
@@ -147,4 +185,4 @@ def test_the_console_script_is_the_same_program() -> None:
     if not script.exists():
         pytest.skip("the package is not installed here")
     found = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
-    assert found.stdout == run("--version").stdout
+    assert found.stdout == run("--version")[1]

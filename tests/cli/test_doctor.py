@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support import run_program
+import typed
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,11 @@ def in_folder(
 
 
 def doctor(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    source = "import runpy; runpy.run_module('interpool', run_name='__main__', alter_sys=True)"
-    done = run_program(source, "doctor", *arguments, **environment)
-    return done.returncode, done.stdout, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        code, out, err = typed.run("doctor", *arguments)
+    return code, out.decode(), err
 
 
 def rows(out: str) -> dict[str, list[str]]:
@@ -42,7 +44,7 @@ def test_a_table_of_what_was_asked() -> None:
     assert found["jobs"] == ["refuses", "process", "faulthandler"]
     assert found["fails"] == ["fails", "none", "RuntimeError:", "[red]not[/]", "today"]
     assert found["dies"] == ["crashes", "none", "SIGABRT"]
-    assert found["nothere"] == ["not", "installed", "none", "No", "module", "named", "'nothere'"]
+    assert found["nothere"] == ["not", "installed", "none", "No", "module", "named", "'nothere'."]
     assert "1 loads, 1 refuses, 1 fails, 1 crashes, 1 not installed\n" in out
     assert "\x1b" not in out
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from interpool._cli.map_progress import words_of
+import typed
 
 JOBS = """
 import os
@@ -109,8 +109,7 @@ def command_of(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
-    done = subprocess.run(command_of(*arguments), input=stdin, capture_output=True, check=False)
-    return done.returncode, done.stdout, done.stderr.decode()
+    return typed.run("map", "--workers", "2", *arguments, stdin=stdin)
 
 
 def written(*arguments: str, stdin: bytes = b"") -> str:
@@ -267,11 +266,6 @@ def test_progress_is_shown_when_asked_for_with_rate_estimate_and_failures(
     assert re.search(r"4 done, [\d,]+/s, 2 failed .*100% \d:\d\d:\d\d 0:00:00", shown), shown
 
 
-def test_the_rate_is_that_of_this_run_alone() -> None:
-    assert words_of(1_000, 3, before=1_000, seconds=0.5) == "1,000 done, 3 failed"
-    assert words_of(1_100, 0, before=1_000, seconds=0.5) == "1,100 done, 200/s"
-
-
 # --- Failures ------------------------------------------------------------------------------------
 
 
@@ -314,7 +308,8 @@ def test_a_function_that_exits_or_takes_its_worker_along_fails_alone() -> None:
 
 
 def test_workers_that_cannot_be_made_ready_end_it() -> None:
-    code, out, err = run("jobs:same", "--preload", "jbos", "--on-error", "skip", stdin=b"1\n2\n")
+    Path("fails.py").write_text("raise RuntimeError('not today')\n")
+    code, out, err = run("jobs:same", "--preload", "fails", "--on-error", "skip", stdin=b"1\n2\n")
     assert (code, out) == (1, b"")
     assert err.splitlines()[-1].startswith(
         "Error: No worker can be made ready: A module of preload"
@@ -360,6 +355,7 @@ def test_a_record_is_tried_again() -> None:
         (["jobs:same", "*.log"], "There is no file that '*.log' is a pattern of"),
         (["jobs:same", "."], "'.' is a folder. './*' is what is in it"),
         (["jobs:same", "-", "-"], "Standard input (-) can be read once"),
+        (["jobs:same", "--preload", "jbos"], "There is no module 'jbos'. Did you mean 'jobs'?"),
         (["jobs:same", "--no-header"], "--no-header is for --input csv"),
         (["jobs:same", "--encoding", "utf-88"], "There is no encoding 'utf-88'"),
         (
@@ -374,9 +370,7 @@ def test_a_record_is_tried_again() -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arguments: list[str], message: str) -> None:
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, b"")
-    assert err.splitlines()[-1] == f"Error: {message}"
+    assert run(*arguments) == (2, b"", f"Error: {message}\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
@@ -492,9 +486,11 @@ def numbers() -> list[str]:
 
 
 def finish(*options: str, fails: bool = False) -> int:
-    with started(*RESUMED, *options, fails=fails) as (process, arrivals):
-        drain(arrivals)
-        return process.wait()
+    with Path(os.devnull).open("wb") as nowhere, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARRIVALS", str(nowhere.fileno()))
+        if fails:
+            patch.setenv("FAILS", "1")
+        return run(*RESUMED, *options)[0]
 
 
 def results(options: tuple[str, ...]) -> list[str]:

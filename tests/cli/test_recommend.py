@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support import run_program
+import typed
 
 MODULE = """
 import time
@@ -44,9 +44,10 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recommend(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
-    source = "import runpy; runpy.run_module('interpool', run_name='__main__', alter_sys=True)"
-    done = run_program(source, "recommend", "--budget", "2", *arguments, stdin=stdin)
-    return done.returncode, done.stdout, done.stderr
+    code, out, err = typed.run(
+        "recommend", "--budget", "2", *arguments, stdin=(stdin or "").encode()
+    )
+    return code, out.decode(), err
 
 
 def test_every_way_is_shown_with_reasons() -> None:
@@ -116,6 +117,14 @@ def test_samples_of_other_kinds(arguments: list[str], stdin: str | None) -> None
         (
             ["jobs:join", "--star", "--args", "1"],
             "--args 1 is no list of arguments, as --star has it",
+        ),
+        (
+            ["jobs:join", "--args", "1"],
+            (
+                "jobs:join cannot be called with one argument, item 1 of the sample: missing a "
+                "required argument: 'b'. Its signature is (a, b). With --star an item is a list of "
+                "arguments"
+            ),
         ),
         (["jobs:shout", "--text", "--args", "1"], "--text says what the lines of --sample FILE"),
         (["jobs:compute", "--sample", "numbers.json"], "'numbers.json': No such file"),

@@ -31,6 +31,14 @@ venv)
     printf '#!{bash}\\nexec {python} "$@"\\n' >"$venv/bin/python"
     chmod +x "$venv/bin/python"
     ;;
+build)
+    out=.
+    while (($# > 1)); do
+        [[ $1 != --out-dir ]] || out=$2
+        shift
+    done
+    : >"$out/interpool-1-py3-none-any.whl"
+    ;;
 pip) [[ -z ${{FAKE_PIP:-}} ]] || eval "$FAKE_PIP" ;;
 python) echo "error: no network in tests" >&2 && exit 1 ;;
 esac
@@ -276,6 +284,26 @@ def test_a_changed_constraint_brings_the_environment_up_to_date(checkout: Checko
     assert "updating" in done.stdout
     assert (checkout.uv_calls("venv"), checkout.uv_calls("pip")) == (1, 2)
     assert "nothing to do" in checkout.run().stdout
+
+
+def test_a_wheel_has_an_environment_of_its_own_and_is_built_anew_after_a_change(
+    checkout: Checkout,
+) -> None:
+    checkout.python()
+    module = checkout.root / "src/interpool/__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text('__version__ = "1"\n')
+    for name in ("README.md", "LICENSE", "CHANGELOG.md"):
+        (checkout.root / name).touch()
+    for text in ("", "", "# changed\n"):
+        module.write_text(module.read_text() + text)
+        done = checkout.run("--wheel")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert checkout.uv_calls("build") == 2
+    installed = [line for line in checkout.uv_log.read_text().splitlines() if "pip" in line]
+    assert all(line.endswith("/interpool-1-py3-none-any.whl") for line in installed)
+    assert (checkout.root / ".venv/default-wheel").readlink() == Path(f"{MINOR}-wheel")
+    assert not checkout.stamp.exists()
 
 
 def test_what_a_killed_run_left_is_cleared_up(checkout: Checkout, tmp_path: Path) -> None:

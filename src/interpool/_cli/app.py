@@ -1,7 +1,6 @@
 """`interpool`: the group of all commands, and how a process that runs one ends."""
 
 import importlib
-import platform
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,9 @@ from typing import Final, override
 
 import click
 
-import interpool
+from interpool.__main__ import version
+from interpool._cli import completion
+from interpool._cli.command import in_a_line, suggestion
 
 # Exit codes, documented in `interpool --help` and in `interpool.__main__`.
 _INTERRUPTED: Final = 130
@@ -42,11 +43,15 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - what every command's module has
         return command
 
-
-_VERSION: Final = (
-    f"interpool {interpool.__version__} "
-    f"({platform.python_implementation()} {platform.python_version()})"
-)
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            message = f"There is no command {name!r}.{suggestion(name, _COMMANDS)}"
+            raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.command(
@@ -70,7 +75,7 @@ Exit codes:
   141  whoever read the output of `map` has gone
   143  ended (SIGTERM)""",
 )
-@click.version_option(message=_VERSION)
+@click.version_option(message=version())
 def _group() -> None:
     """CPU-bound Python on every core of one process."""
 
@@ -86,11 +91,18 @@ def run(arguments: Sequence[str]) -> int:
     """
     # As an exception, so that a command ends what it has started.
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    completion.register()
     try:
         code = _group.main(args=list(arguments), prog_name="interpool", standalone_mode=False)
     except click.Abort, KeyboardInterrupt:
         print("interpool: interrupted", file=sys.stderr)
         return _INTERRUPTED
+    except click.UsageError as error:
+        if in_a_line(error):
+            click.echo(f"Error: {error.format_message()}", err=True)
+        else:
+            error.show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -11,6 +11,7 @@ from rich.console import Console
 from interpool._bench import plot, progress, runner, table
 from interpool._bench.cases import CASES, FULL_ROUNDS, QUICK_ROUNDS, plan
 from interpool._bench.report import Report
+from interpool._cli.command import Choice, Command
 from interpool._cli.output import writing
 
 # What a table needs that is not folded: for files and pipes, which have no width of their own.
@@ -18,6 +19,7 @@ _WIDTH_OF_FILES = 120
 
 
 @click.command(
+    cls=Command,
     epilog="""\b
 Examples:
   interpool bench --quick
@@ -45,7 +47,7 @@ Exits with 1 if a measurement failed; the others are shown all the same.""",
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice([case.name for case in CASES]),
+    type=Choice([case.name for case in CASES]),
     metavar="CASE",
     help=f"Only this case; may be repeated. {', '.join(case.name for case in CASES)}.",
 )
@@ -104,7 +106,7 @@ def _check_files(json_path: Path | None, plot_path: Path | None) -> None:
         try:
             plot.check(plot_path)
         except plot.PlotError as error:
-            raise click.BadParameter(str(error), param_hint="'--plot'") from None
+            raise click.BadParameter(str(error), param_hint="'--plot'") from error
     for option, path in (("--json", json_path), ("--plot", plot_path)):
         if path is None or str(path) == "-":
             continue

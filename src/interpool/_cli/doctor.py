@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from interpool._cli import completion, names
+from interpool._cli.command import Command, NotBegun, suggestion
 from interpool._cli.output import writing
 from interpool._doctor.examination import LIMIT, OnBegin, OnFinding, examine
 from interpool._doctor.report import Diagnosis, Finding
@@ -33,6 +35,7 @@ _WIDTH_OF_FILES: Final = 120
 
 
 @click.command(
+    cls=Command,
     name="doctor",
     epilog="""\b
 Examples:
@@ -43,13 +46,14 @@ Examples:
 
 Exits with 1 if what is required does not load in an interpreter.""",
 )
-@click.argument("modules", metavar="[MODULE]...", nargs=-1)
+@click.argument("modules", metavar="[MODULE]...", nargs=-1, shell_complete=completion.modules)
 @click.option("--all", "is_all", is_flag=True, help="Everything that is installed.")
 @click.option("--stdlib", is_flag=True, help="The standard library's modules.")
 @click.option(
     "--require",
     "required",
     multiple=True,
+    shell_complete=completion.modules,
     metavar="MODULE",
     help="Exit with 1 if this one does not load in an interpreter; may be repeated.",
 )
@@ -98,7 +102,7 @@ def command(
                 on_finding=show,
             )
     except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
+        raise NotBegun(f"{error}.") from error
     with writing():
         if is_json:
             click.echo(json.dumps(diagnosis.as_dict(), indent=2))
@@ -163,7 +167,17 @@ def _why(finding: Finding) -> str:
     chain = " → ".join(_shortened(finding.chain))
     if finding.verdict == "refuses":
         return chain or finding.extension
+    if finding.verdict == "not installed":
+        return f"{finding.reason}.{_meant(finding.module)}"
     return f"{chain}: {finding.reason}" if chain else finding.reason
+
+
+def _meant(name: str) -> str:
+    """Return what was probably meant, be it that a module's attribute was named."""
+    package, _, _ = name.rpartition(".")
+    if package and not names.is_package(package):
+        return ""
+    return suggestion(name, names.modules_near(name))
 
 
 def _shortened(chain: tuple[str, ...]) -> list[str]:

@@ -9,6 +9,8 @@ from rich.filesize import decimal
 from rich.text import Text
 from rich.tree import Tree
 
+from interpool._cli import completion
+from interpool._cli.command import Command
 from interpool._cli.output import writing
 from interpool._cli.targets import found
 from interpool._explain import Explanation, explain
@@ -25,6 +27,7 @@ _WIDTH_OF_FILES: Final = 10_000
 
 
 @click.command(
+    cls=Command,
     name="explain",
     epilog="""\b
 Examples:
@@ -35,13 +38,12 @@ Examples:
 
 Exits with 1 if it cannot be sent.""",
 )
-@click.argument("target", metavar="MODULE:NAME")
+@click.argument("target", metavar="MODULE:NAME", shell_complete=completion.objects)
 @click.option(
     "--script", "is_script", is_flag=True, help="As if MODULE were the program that runs."
 )
 @click.option("--json", "is_json", is_flag=True, help="Write the tree as JSON.")
-@click.option("--debug", is_flag=True, help="Show the traceback of what fails in MODULE.")
-def command(*, target: str, is_script: bool, is_json: bool, debug: bool) -> int:
+def command(*, target: str, is_script: bool, is_json: bool) -> int:
     """Say how an object would be sent to a worker, or why it would not.
 
     NAME is a function, a class or anything else that MODULE holds; a dot leads to an attribute.
@@ -51,7 +53,7 @@ def command(*, target: str, is_script: bool, is_json: bool, debug: bool) -> int:
     What a worker can import goes by reference. The functions and classes of a program that is run,
     as a script or at the prompt, go by value: --script shows that.
     """
-    explanation = explain(found(target, is_script=is_script, is_debugged=debug))
+    explanation = explain(found(target, is_script=is_script))
     with writing():
         if is_json:
             click.echo(json.dumps({"target": target} | explanation.as_dict(), indent=2))

@@ -1,12 +1,8 @@
 """`interpool map`: a function of the user's over the records of files."""
 
 import codecs
-import difflib
 import glob
-import inspect
 import os
-import sys
-from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from pathlib import Path
@@ -14,8 +10,10 @@ from typing import Any, Final, Never
 
 import click
 
-from interpool._cli.map_progress import showing
-from interpool._cli.targets import found
+from interpool._cli import completion
+from interpool._cli.command import Choice, Command, NotBegun, is_debugged, suggestion
+from interpool._cli.map_progress import display, showing
+from interpool._cli.targets import check_call, check_module, function
 from interpool._mapping.job import Ended, Job, NotBegunError, perform
 from interpool._mapping.journal import JournalError
 from interpool._mapping.reading import STDIN, InputError
@@ -25,9 +23,11 @@ from interpool._mapping.writing import OutputError
 _READER_GONE: Final = 141
 _FILE: Final = click.Path(exists=True, dir_okay=False)
 _LANES: Final = ("auto", "interpreter", "process", "thread")
+_WRITTEN: Final = click.Path(readable=False)
 
 
 @click.command(
+    cls=Command,
     name="map",
     epilog="""\b
 Examples:
@@ -35,6 +35,7 @@ Examples:
   seq 10 | interpool map math:sqrt --input json
   interpool map jobs:score --input csv --format csv 'data/*.csv' --output scores.csv
   interpool map jobs:resize --input files '**/*.png' --errors failed.jsonl
+  interpool map jobs:score --input json events.jsonl --live > scores.txt
   interpool map jobs:fetch urls.txt --output pages.jsonl --format json \\
       --timeout 30 --retries 2 --errors failed.jsonl --resume fetch.journal
   interpool map mypackage.text:clean access.log --cluster tcp://scheduler:8786 > clean.log
@@ -48,12 +49,12 @@ Exit codes:
   141  whoever read the output has gone, as `head` does
   143  ended (SIGTERM)""",
 )
-@click.argument("target", metavar="MODULE:FUNCTION")
-@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.argument("target", metavar="MODULE:FUNCTION", shell_complete=completion.functions)
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(readable=False))
 @click.option(
     "--input",
     "kind",
-    type=click.Choice(["lines", "json", "csv", "null", "files"]),
+    type=Choice(["lines", "json", "csv", "null", "files"]),
     default="lines",
     show_default=True,
     help="What a record is: a line, a line of JSON, a row, what ends with a NUL, or a file's path.",
@@ -61,27 +62,33 @@ Exit codes:
 @click.option("--no-header", is_flag=True, help="The first row of a CSV file is a record, too.")
 @click.option(
     "--read",
-    type=click.Choice(["text", "bytes"]),
+    type=Choice(["text", "bytes"]),
     help="With --input files: what is in the file, not its path.",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Of input, text and CSV.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "csv"]),
+    type=Choice(["text", "json", "csv"]),
     default="text",
     show_default=True,
     help="How results are written, one a line.",
 )
-@click.option("--output", metavar="FILE", help="Where they go.  [default: standard output]")
+@click.option(
+    "--output", metavar="FILE", type=_WRITTEN, help="Where they go.  [default: standard output]"
+)
 @click.option("--unordered", is_flag=True, help="Results as they come, not in order.")
 @click.option(
     "--on-error",
-    type=click.Choice(["stop", "skip", "report"]),
+    type=Choice(["stop", "skip", "report"]),
     help="When a record fails.  [default: stop; with --errors: report]",
 )
-@click.option("--errors", metavar="FILE", help="Where failures are reported, as JSON lines.")
-@click.option("--resume", metavar="FILE", help="A journal: an ended run goes on where it was.")
+@click.option(
+    "--errors", metavar="FILE", type=_WRITTEN, help="Where failures are reported, as JSON lines."
+)
+@click.option(
+    "--resume", metavar="FILE", type=_WRITTEN, help="A journal: an ended run goes on where it was."
+)
 @click.option("--workers", type=click.IntRange(min=1), help="[default: cores]")
 @click.option(
     "--timeout",
@@ -96,8 +103,14 @@ Exit codes:
     show_default=True,
     help="How often a record that fails is tried again.",
 )
-@click.option("--lane", type=click.Choice(_LANES), default="auto", show_default=True)
-@click.option("--preload", multiple=True, metavar="MODULE", help="Import it when a worker starts.")
+@click.option("--lane", type=Choice(_LANES), default="auto", show_default=True)
+@click.option(
+    "--preload",
+    multiple=True,
+    metavar="MODULE",
+    shell_complete=completion.modules,
+    help="Import it when a worker starts.",
+)
 @click.option(
     "--chunksize",
     type=click.IntRange(min=1),
@@ -107,9 +120,19 @@ Exit codes:
 @click.option("--tls-ca-file", type=_FILE, help="For --cluster tls://...: authorities, in PEM.")
 @click.option("--tls-cert", type=_FILE, help="The same: this program's certificate.")
 @click.option("--tls-key", type=_FILE, help="The same: its private key.")
-@click.option("--progress/--no-progress", "is_shown", default=None, help="[default: on a terminal]")
-@click.option("--debug", is_flag=True, help="Show the traceback of what fails.")
-def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) -> int:
+@click.option(
+    "--progress/--no-progress",
+    "is_shown",
+    default=None,
+    help="How far it is, on standard error.  [default: on a terminal]",
+)
+@click.option(
+    "--live",
+    "is_live",
+    is_flag=True,
+    help="The same with workers, lanes, rates, queue and memory, as they are now.",
+)
+def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any) -> int:
     """Call a function with each record of some files, and write what it returns.
 
     FILE may be a pattern, quoted or not, or `-` for standard input, which is read if there is none.
@@ -122,44 +145,43 @@ def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) 
     """
     options["sources"] = _sources(options.pop("files"), options["kind"])
     options["on_error"] = options["on_error"] or ("report" if options["errors"] else "stop")
-    _check(options)
+    _check(options, is_live=is_live)
     options["tls"] = _tls(options)
-    fn = _function(target, is_debugged=debug)
-    is_shown = sys.stderr.isatty() if is_shown is None else is_shown
+    fn = function(target)
+    check_call(target, fn, [object()], "one argument, the record")
+    for name in options["preload"]:
+        check_module(name)
+    shown = display(is_shown, is_live, options["output"])
     try:
         job = Job(target=target, fn=fn, **options)
-        ended = perform(job, lambda job: showing(job, is_shown), _say)
+        ended = perform(job, lambda job, place: showing(job, place, shown), _say)
     except BrokenPipeError:
         return _READER_GONE
     except (NotBegunError, JournalError) as error:
-        raise _NotBegun(f"{error}.") from None
+        raise NotBegun(f"{error}.") from error
     except BrokenInterpreterPool as error:
         message = f"No worker can be made ready: {error}"
-        raise click.ClickException(message) from None
+        raise click.ClickException(message) from error
     except BrokenExecutor as error:
         hint = "the same command goes on" if options["resume"] else "with --resume it would go on"
         message = f"{str(error).rstrip('.')}. What has been written is whole; {hint}."
-        raise click.ClickException(message) from None
+        raise click.ClickException(message) from error
     except (InputError, OutputError) as error:
         message = f"{error}."
-        raise click.ClickException(message) from None
-    return _judged(ended, is_debugged=debug)
+        raise click.ClickException(message) from error
+    return _judged(ended)
 
 
 def _say(text: str) -> None:
     click.echo(f"interpool: {text}", err=True)
 
 
-class _NotBegun(click.ClickException):
-    exit_code = 2
-
-
-def _judged(ended: Ended, *, is_debugged: bool) -> int:
+def _judged(ended: Ended) -> int:
     """Say what has failed, and return the exit code."""
     if ended.stopped_at is not None:
-        if is_debugged:
+        if is_debugged():
             click.echo(ended.stopped_at.traceback, err=True, nl=False)
-        hint = "" if is_debugged else " --debug shows where; --on-error skip goes on."
+        hint = "" if is_debugged() else " --debug shows where; --on-error skip goes on."
         message = f"{ended.first_failure.rstrip('.')}.{hint}"
         raise click.ClickException(message)
     if ended.failed:
@@ -176,10 +198,10 @@ def _judged(ended: Ended, *, is_debugged: bool) -> int:
 
 
 def _refuse(message: str) -> Never:
-    raise click.UsageError(message)
+    raise NotBegun(message)
 
 
-def _check(options: dict[str, Any]) -> None:
+def _check(options: dict[str, Any], *, is_live: bool) -> None:
     """Refuse options that do not go together."""
     is_report = options["on_error"] == "report"
     refusals = {
@@ -195,7 +217,7 @@ def _check(options: dict[str, Any]) -> None:
         "--resume needs files: standard input cannot be read a second time": options["resume"]
         and STDIN in options["sources"],
     }
-    refusals |= _not_on_a_cluster(options)
+    refusals |= _not_on_a_cluster(options, is_live=is_live)
     for message, is_so in refusals.items():
         if is_so:
             _refuse(message)
@@ -206,7 +228,7 @@ def _check(options: dict[str, Any]) -> None:
     _check_files(options)
 
 
-def _not_on_a_cluster(options: dict[str, Any]) -> dict[str, Any]:
+def _not_on_a_cluster(options: dict[str, Any], *, is_live: bool) -> dict[str, Any]:
     """Return what does not go together with --cluster, or without it, and whether it is so."""
     cluster = options["cluster"] is not None
     return {
@@ -214,6 +236,8 @@ def _not_on_a_cluster(options: dict[str, Any]) -> dict[str, Any]:
         == "",
         "--cluster has as many workers as Dask was told; --workers is for this machine": cluster
         and options["workers"],
+        "--live shows workers of this machine; a cluster has a dashboard of Dask's": cluster
+        and is_live,
         "--preload is for workers of this machine, and a cluster's are there already": cluster
         and options["preload"],
         "--lane thread is this program's own, and --cluster elsewhere": cluster
@@ -266,7 +290,7 @@ def _sources(files: tuple[str, ...], kind: str) -> tuple[str, ...]:
                 _refuse(f"There is no file that {name!r} is a pattern of")
             sources += sorted(matching)
         else:
-            _refuse(f"There is no file {name!r}.{_suggestion(name)}")
+            _refuse(f"There is no file {name!r}.{_file_near(name)}")
     if sources.count(STDIN) > 1:
         _refuse("Standard input (-) can be read once")
     if kind == "files" and STDIN in sources and len(sources) > 1:
@@ -278,28 +302,8 @@ def _matching(pattern: str) -> list[str]:
     return glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path's drops a leading `./`
 
 
-def _suggestion(name: str) -> str:
+def _file_near(name: str) -> str:
     try:
-        folder = os.listdir(Path(name).parent)  # noqa: PTH208 - names are what is compared
+        return suggestion(name, [str(path) for path in Path(name).parent.iterdir()])
     except OSError:
         return ""
-    close = difflib.get_close_matches(Path(name).name, folder, n=1)
-    return f" Did you mean {str(Path(name).with_name(close[0]))!r}?" if close else ""
-
-
-def _function(target: str, *, is_debugged: bool) -> Callable[[Any], Any]:
-    fn: Callable[[Any], Any] = found(target, is_debugged=is_debugged)
-    if not callable(fn):
-        _refuse(f"{target!r} is no function, but of type {type(fn).__qualname__}")
-    try:
-        signature = inspect.signature(fn)
-    except ValueError, TypeError:  # of some that are written in C, nobody knows
-        return fn
-    try:
-        signature.bind(object())
-    except TypeError as error:
-        _refuse(
-            f"{target} cannot be called with one argument, the record: {error}. "
-            f"Its signature is {signature}"
-        )
-    return fn

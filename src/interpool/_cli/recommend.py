@@ -13,8 +13,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from interpool._cli import completion
+from interpool._cli.command import Command, hint
 from interpool._cli.output import writing
-from interpool._cli.targets import found
+from interpool._cli.targets import check_call, function
 from interpool._recommend import Option, Recommendation, recommend, words
 
 # Columns where the output is no terminal.
@@ -24,6 +26,7 @@ _LEAST_GAIN: Final = 0.01
 
 
 @click.command(
+    cls=Command,
     name="recommend",
     epilog="""\b
 Examples:
@@ -34,7 +37,7 @@ Examples:
 
 Exits with 1 if the function fails on the sample, or does not come to an end.""",
 )
-@click.argument("target", metavar="MODULE:FUNCTION")
+@click.argument("target", metavar="MODULE:FUNCTION", shell_complete=completion.functions)
 @click.option(
     "--sample",
     "sample_file",
@@ -66,7 +69,6 @@ Exits with 1 if the function fails on the sample, or does not come to an end."""
     "--workers", type=click.IntRange(min=1), help="How many compute at a time.  [default: cores]"
 )
 @click.option("--json", "is_json", is_flag=True, help="Write all figures as JSON.")
-@click.option("--debug", is_flag=True, help="Show the traceback of what fails.")
 def command(
     *,
     target: str,
@@ -78,7 +80,6 @@ def command(
     budget: float,
     workers: int | None,
     is_json: bool,
-    debug: bool,
 ) -> int:
     """Say which executor suits a function, measured on a sample.
 
@@ -90,16 +91,12 @@ def command(
     thread-safe cannot be measured.
     """
     sample = [*_items(sample_file, arguments, is_text=is_text, is_star=star)]
-    fn = found(target, is_debugged=debug)
-    if not callable(fn):
-        message = f"{target!r} is no function, but of type {type(fn).__qualname__}"
-        raise click.UsageError(message)
+    fn = function(target)
+    _check_calls(target, fn, sample, is_star=star)
     errors = Console(stderr=True)
     is_shown = errors.is_terminal
     with errors.status(f"Measuring {target}, for {budget:g} s") if is_shown else nullcontext():
-        answer = _measured(
-            fn, sample, debug=debug, star=star, items=items, budget=budget, max_workers=workers
-        )
+        answer = _measured(fn, sample, star=star, items=items, budget=budget, max_workers=workers)
     with writing():
         if is_json:
             click.echo(json.dumps({"target": target} | answer.as_dict(), indent=2))
@@ -111,20 +108,29 @@ def command(
     return 0
 
 
-def _measured(fn: Any, sample: list[Any], *, debug: bool, **options: Any) -> Recommendation:
+def _measured(fn: Any, sample: list[Any], **options: Any) -> Recommendation:
     try:
         # Thousands of times what it prints, between the lines of the answer, would be of no use.
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             return recommend(fn, sample, **options)
     except BaseException as error:  # a function may raise anything, or exit
-        if debug or isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):
             raise
         said = str(error)
         notes = " ".join(getattr(error, "__notes__", ()))
         message = f"{type(error).__name__}{': ' if said else ''}{said}"
         if notes:
             message += f". {notes}"
-        raise click.ClickException(f"{message.rstrip('.')}. --debug shows where.") from None
+        raise click.ClickException(f"{message.rstrip('.')}.{hint()}") from error
+
+
+def _check_calls(target: str, fn: Any, sample: list[Any], *, is_star: bool) -> None:
+    """Refuse a function that does not take what the sample has, before it is called."""
+    for number, item in enumerate(sample, 1):
+        arguments = item if is_star else [item]
+        count = "one argument" if len(arguments) == 1 else f"{len(arguments)} arguments"
+        way_out = "" if is_star else ". With --star an item is a list of arguments"
+        check_call(target, fn, arguments, f"{count}, item {number} of the sample", way_out)
 
 
 # --- The sample ----------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from interpool._mapping.reading import STDIN, Reader
 from interpool._mapping.running import Run
 from interpool._mapping.writing import Appended, Output, OutputError
 
-type Show = Callable[[int, int, int], None]
+type Show = Callable[[int, int, int, str], None]
+"""Told of records done, failed, and bytes read; and the first failure, in a line."""
 
 
 class NotBegunError(Exception):
@@ -110,7 +111,7 @@ class Ended:
 
 def perform(
     job: Job,
-    showing: Callable[[Job], AbstractContextManager[Show]],
+    showing: Callable[[Job, Place], AbstractContextManager[Show]],
     say: Callable[[str], None],
 ) -> Ended:
     """Do it.
@@ -143,11 +144,11 @@ def perform(
         )
         is_finished = False
         try:
-            with showing(job) as show:
-                show(output.done, output.failed, 0)
+            with showing(job, place) as show:
+                show(output.done, output.failed, 0, "")
                 for block, position, outcome in run.outcomes(job.reader.blocks(job.sources)):
                     output.write(block, position, outcome, is_told=job.on_error != "stop")
-                    show(output.done, output.failed, block.nbytes)
+                    show(output.done, output.failed, block.nbytes, output.first_failure)
                     if outcome.is_stopped:
                         return Ended(
                             output.done, output.failed, output.first_failure, outcome.failures[-1]

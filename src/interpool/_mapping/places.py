@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from interpool import InterpreterPoolExecutor, TransferError
+from interpool import InterpreterPoolExecutor, Statistics, TransferError
 
 if TYPE_CHECKING:
     from interpool._mapping.job import Job
@@ -45,6 +45,7 @@ class Place:
         batch: seconds that a batch is to take.
         budget: seconds after which a worker hands back what it has not begun.
         stop: interrupts what runs, and cancels what waits. Never waits.
+        statistics: returns what the pool does now; None: nobody knows.
         is_elsewhere: whether what can be imported here need not be found there.
     """
 
@@ -53,6 +54,7 @@ class Place:
     batch: float
     budget: float
     stop: Callable[[], None]
+    statistics: Callable[[], Statistics] | None = None
     is_elsewhere: bool = False
 
     def check(self, error: Exception, target: str) -> None:
@@ -75,6 +77,7 @@ def here(job: Job) -> Iterator[Place]:
             batch=_BATCH,
             budget=_BUDGET,
             stop=pool.terminate_workers,
+            statistics=pool.statistics,
         )
 
 

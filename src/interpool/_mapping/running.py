@@ -31,19 +31,30 @@ _MOST: Final = 1 << 20  # records in a batch; a block has fewer
 
 
 @dataclass(slots=True)
+class _Whole:
+    """A block as it was sent first.
+
+    Attributes:
+        parts: how many there are of it on their way, since a worker may have handed some back. They
+            come back in any order, and the last of them makes room for another block.
+    """
+
+    parts: int = 1
+
+
+@dataclass(slots=True)
 class _Batch:
     """A block on its way.
 
     Attributes:
         position: of its first record, in the whole of the input.
-        makes_room: whether another block may be submitted when this one has come back. Of what a
-            worker hands back, the last part does that for the whole.
+        whole: what it is a part of.
     """
 
     block: Block
     position: int
     future: Future[Outcome]
-    makes_room: bool = True
+    whole: _Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class _End:
 
     Attributes:
         error: what has ended it, if not its end.
-        submitted: how many batches there were.
+        submitted: how many blocks there were.
     """
 
     error: BaseException | None
@@ -131,7 +142,7 @@ class Run:
                     part = block.part(start, stop)
                     here = position + start
                     for piece in part.pieces(self._size_when_there_is_room):
-                        if (batch := self._submit(piece, here)) is None:
+                        if (batch := self._submit(piece, here, _Whole())) is None:
                             return
                         submitted += 1
                         self._expect(batch)
@@ -148,11 +159,12 @@ class Run:
         self._room.acquire()
         return self._size
 
-    def _submit(self, block: Block, position: int) -> _Batch | None:
+    def _submit(self, block: Block, position: int, whole: _Whole) -> _Batch | None:
         with self._submitting:
             if self._is_ended:
                 return None
-            return _Batch(block, position, self._place.calls.submit(self._work, block.payload))
+            future = self._place.calls.submit(self._work, block.payload)
+            return _Batch(block, position, future, whole)
 
     def _expect(self, batch: _Batch) -> None:
         if self._is_ordered:
@@ -179,7 +191,8 @@ class Run:
                 for rest in rests:
                     self._expect(rest)
             yield it.block, it.position, outcome
-            if not rests and it.makes_room:
+            it.whole.parts -= 1
+            if not it.whole.parts:
                 taken += 1
                 self._room.release(1 + self._room_for_newcomers())
         if end.error is not None:
@@ -220,11 +233,9 @@ class Run:
             part = replace(
                 block, first=block.first + done + start, payload=payload, count=end - start
             )
-            if (sent := self._submit(part, batch.position + done + start)) is not None:
-                sent.makes_room = False
+            if (sent := self._submit(part, batch.position + done + start, batch.whole)) is not None:
+                batch.whole.parts += 1
                 parts.append(sent)
-        if parts:
-            parts[-1].makes_room = batch.makes_room
         return parts
 
     def _failed(self, block: Block, error: Exception) -> Outcome:
