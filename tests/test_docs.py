@@ -1,5 +1,6 @@
 """Every snippet is run, and prints what the comment beside it says; every link leads somewhere."""
 
+import ast
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -71,3 +72,27 @@ def test_the_map_of_the_house_names_every_module() -> None:
     )
     there = {path.name for path in (ROOT / "src/interpool").glob("_*.py")}
     assert named | {"__init__.py", "__main__.py"} == there | {"__init__.py", "__main__.py"}
+
+
+def exported(module: str) -> Iterator[str]:
+    """What a module says that it exports: read, for the integrations import what they integrate."""
+    source = (ROOT / "src" / module).read_text()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name("__all__")], value=value):
+                yield from ast.literal_eval(value)
+
+
+@pytest.mark.parametrize("module", ["", "aio/", "cluster/", "joblib.py"])
+def test_the_reference_has_every_name(module: str) -> None:
+    pages = [page.read_text() for page in ROOT.glob("docs/reference/*.md")]
+    there = {
+        name
+        for text in pages
+        for name in re.findall(r"(?:^::: |\{ #)(interpool\.[\w.]+)", text, re.MULTILINE)
+    }
+    prefix = f"interpool.{re.split(r'\W', module)[0]}".rstrip(".")
+    path = module if module.endswith(".py") else f"{module}__init__.py"
+    names = {f"{prefix}.{name}" for name in exported(f"interpool/{path}")}
+    assert names
+    assert names <= there
