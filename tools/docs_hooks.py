@@ -35,6 +35,8 @@ TEXTS: Final = {
 }
 _LANGUAGES: Final = {"": "text", ".py": "python", ".txt": "text", ".md": "markdown"}
 _LINK: Final = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
+# Between two lines of Japanese, where a space would be seen.
+_BREAK: Final = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n *(?=[\u3000-\u9fff\uff00-\uffef])")
 _FENCE: Final = re.compile(r"\s*(```|~~~)")
 
 _log: Final = logging.getLogger("mkdocs.hooks.repository")
@@ -63,9 +65,16 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         place = posixpath.relpath(_place(path), posixpath.dirname(page.file.src_uri) or ".")
         return f"{place}#{fragment}" if fragment else place
 
-    return "".join(
+    text = "".join(
         line if is_code else _LINK.sub(moved, line) for line, is_code in _lines(markdown)
     )
+    return _BREAK.sub("", text) if _is_japanese(page) else text
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Say in which language a page is: browsers choose glyphs by it."""
+    del config
+    return output.replace('lang="en"', 'lang="ja"', 1) if _is_japanese(page) else output
 
 
 def on_post_build(*, config: MkDocsConfig) -> None:
@@ -87,6 +96,10 @@ def on_post_build(*, config: MkDocsConfig) -> None:
 
 
 # --- Where things are ----------------------------------------------------------------------------
+
+
+def _is_japanese(page: Page) -> bool:
+    return page.file.src_uri.startswith("ja/")
 
 
 def _origin(uri: str) -> str:
@@ -136,7 +149,7 @@ def _source_page(path: str) -> str:
         return "\n".join([f"# {path}", "", *rows, ""])
     language = _LANGUAGES[file.suffix]
     source = file.read_text(encoding="utf-8")
-    return f"# {path}\n\n````` {language} linenums=1\n{source}`````\n"
+    return f'# {path}\n\n`````{language} linenums="1"\n{source}`````\n'
 
 
 def _lines(markdown: str) -> Iterator[tuple[str, bool]]:
