@@ -21,7 +21,9 @@ from mkdocs.structure.files import File, Files
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.nav import Navigation
     from mkdocs.structure.pages import Page
+    from mkdocs.utils.templates import TemplateContext
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = "docs/"
@@ -35,6 +37,8 @@ TEXTS: Final = {
 }
 _LANGUAGES: Final = {"": "text", ".py": "python", ".txt": "text", ".md": "markdown"}
 _LINK: Final = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
+_ALTERNATE: Final = re.compile(r"\s*<link rel=\"alternate\"[^>]*>")
+_JAPANESE: Final = "ja/"
 # Between two lines of Japanese, where a space would be seen.
 _BREAK: Final = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n *(?=[\u3000-\u9fff\uff00-\uffef])")
 _FENCE: Final = re.compile(r"\s*(```|~~~)")
@@ -71,19 +75,39 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return _BREAK.sub("", text) if _is_japanese(page) else text
 
 
+def on_page_context(
+    context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
+) -> TemplateContext:
+    """Let the switch of languages lead to the same page in the other one, if there is one."""
+    urls = {it.file.src_uri: it.url for it in nav.pages}
+    name = page.file.src_uri.removeprefix(_JAPANESE)
+    english, japanese = config.extra["alternate"]
+    english["link"] = urls.get(name, "index.html")
+    japanese["link"] = urls.get(_JAPANESE + name, "ja/index.html")
+    return context
+
+
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Say in which language a page is: browsers choose glyphs by it."""
+    """Say in which language a page is: browsers choose glyphs by it.
+
+    Alternates in the head would have the theme fetch a map of each language's site; there is one.
+    """
     del config
+    output = _ALTERNATE.sub("", output)
     return output.replace('lang="en"', 'lang="ja"', 1) if _is_japanese(page) else output
 
 
 def on_post_build(*, config: MkDocsConfig) -> None:
-    """Follow every link of the site that was written.
+    """Follow every link of the site that was written, and let it be searched without a server.
 
     Raises:
         PluginError: if one leads nowhere, or a page would have something fetched from elsewhere.
     """
     site = Path(config.site_dir)
+    # A page that was opened from a file may run a script beside it, and read nothing else there.
+    index = site / "search" / "search_index.json"
+    if index.exists():
+        index.with_suffix(".js").write_text(f"var __index = {index.read_text('utf-8')}", "utf-8")
     pages = {path: _Parsed(path) for path in sorted(site.rglob("*.html"))}
     wrong = defaultdict[str, list[str]](list)
     for path, parsed in pages.items():
@@ -99,7 +123,7 @@ def on_post_build(*, config: MkDocsConfig) -> None:
 
 
 def _is_japanese(page: Page) -> bool:
-    return page.file.src_uri.startswith("ja/")
+    return page.file.src_uri.startswith(_JAPANESE)
 
 
 def _origin(uri: str) -> str:
