@@ -15,7 +15,7 @@ VENV = .venv/$(or $(PYTHON),default)$(if $(WHEEL),-wheel)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test chaos coverage lint format bench package compatibility clean
+.PHONY: help bootstrap demo test chaos coverage lint format docs bench package compatibility clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
@@ -46,6 +46,11 @@ lint: bootstrap ## check style, types and shell scripts
 format: bootstrap ## bring the source into its format
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+# The theme would advertise its successor at every build.
+docs: bootstrap ## build the site of docs/ into build/site; whatever is amiss in it is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+	@echo 'build/site/index.html'
 
 # One after the other, for two that measure at once measure each other.
 BENCHMARKS := limits queues command_line compare scaling_workers scaling_tasks tail loop_pauses web

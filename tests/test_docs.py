@@ -1,5 +1,6 @@
 """Every snippet is run, and prints what the comment beside it says; every link leads somewhere."""
 
+import ast
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ def snippets() -> Iterator[tuple[str, str]]:
 
 
 SNIPPETS = dict(snippets())
+# What two languages have in common is run once.
+ONCE = {code: name for name, code in reversed(SNIPPETS.items())}.values()
 
 
 # What snippets may need that is no part of the environment of every test.
@@ -34,7 +37,7 @@ def missing(code: str) -> list[str]:
     return [name for name in used if find_spec(name) is None]
 
 
-@pytest.mark.parametrize("name", SNIPPETS)
+@pytest.mark.parametrize("name", ONCE)
 def test_a_snippet_prints_what_it_says(name: str, tmp_path: Path) -> None:
     code = SNIPPETS[name]
     if missing(code):
@@ -46,7 +49,9 @@ def test_a_snippet_prints_what_it_says(name: str, tmp_path: Path) -> None:
         assert (done.stderr, done.returncode) == ("", 0), done.stdout
         return
     expected = re.findall(r"^ *print\(.*\) +# (.*)$", code, re.MULTILINE)
-    done = run_program(code)
+    program = tmp_path / "snippet.py"  # a file, which processes import
+    program.write_text(code)
+    done = run_program(program)
     assert (done.stderr, done.returncode) == ("", 0)
     printed = done.stdout.splitlines()
     assert len(printed) == len(expected)
@@ -71,3 +76,27 @@ def test_the_map_of_the_house_names_every_module() -> None:
     )
     there = {path.name for path in (ROOT / "src/interpool").glob("_*.py")}
     assert named | {"__init__.py", "__main__.py"} == there | {"__init__.py", "__main__.py"}
+
+
+def exported(module: str) -> Iterator[str]:
+    """What a module says that it exports: read, for the integrations import what they integrate."""
+    source = (ROOT / "src" / module).read_text()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name("__all__")], value=value):
+                yield from ast.literal_eval(value)
+
+
+@pytest.mark.parametrize("module", ["", "aio/", "cluster/", "joblib.py"])
+def test_the_reference_has_every_name(module: str) -> None:
+    pages = [page.read_text() for page in ROOT.glob("docs/reference/*.md")]
+    there = {
+        name
+        for text in pages
+        for name in re.findall(r"(?:^::: |\{ #)(interpool\.[\w.]+)", text, re.MULTILINE)
+    }
+    prefix = f"interpool.{re.split(r'\W', module)[0]}".rstrip(".")
+    path = module if module.endswith(".py") else f"{module}__init__.py"
+    names = {f"{prefix}.{name}" for name in exported(f"interpool/{path}")}
+    assert names
+    assert names <= there

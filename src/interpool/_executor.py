@@ -68,7 +68,6 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
     Raises:
         TypeError, ValueError: for an argument of the wrong type or value.
         TransferError: if the initializer or its arguments cannot be sent.
-        NotImplementedError: for an option that is not available yet.
 
     Thread-safety: every method may be called from any thread.
 

@@ -9,8 +9,10 @@ What it guarantees:
   that it runs it is told, or, if none does, all are: it has been taken, and one of them is about to
   begin it. Those that did not run it forget it when it has ended.
 * A task whose time of grace is over before any board names it has ended, but its worker is found.
-* A task is struck once. Should that be lost in a finalizer, whose exceptions nobody raises on, its
-  grace decides: a second strike could hit the `finally` block of one that is about to stop.
+* A task is struck once: a second strike could hit the `finally` block of one that is about to stop.
+  One that lands in a finalizer, whose exceptions nobody raises on, has met no other part of the
+  task, so it comes again when that is over (`gate.catch_lost`); in the thread lane, and where the
+  task has put a `sys.unraisablehook` of its own there since, it is lost, and the grace decides.
 * Nobody waits for a worker here. What enters an interpreter is its host thread, on an order.
 
 No stop is lost, and nobody looks twice without having been told of something new:
