@@ -40,7 +40,13 @@ from cluster_tasks import (  # noqa: E402 - not without what takes them
 )
 from cluster_world import Nursery, World, world  # noqa: E402 - not without what it starts
 from interpool._cli import app  # noqa: E402 - nor this
-from interpool.cluster import ClusterError, ClusterExecutor, WorkersDied, _link, _site  # noqa: E402  # noqa: E402 - nor this
+from interpool.cluster import (  # noqa: E402 - nor this
+    ClusterError,
+    ClusterExecutor,
+    WorkersDied,
+    _orders,
+    _site,
+)
 from interpool.cluster._link import Link  # noqa: E402
 
 
@@ -494,7 +500,7 @@ def test_a_task_that_is_to_stop_ends_whatever_its_worker_does(
 
         # It hangs: nobody knows what it has begun.
         os.kill(worker.pid, signal.SIGSTOP)
-        monkeypatch.setattr(_link, "PATIENCE", 0.1)
+        monkeypatch.setattr(_orders, "PATIENCE", 0.1)
         kept, lost = executor.submit(abs, -1), executor.submit(abs, -2)
         assert not kept.cancel()
         assert lost.interrupt(grace=0)
