@@ -63,7 +63,7 @@ class Link:
         self._loop: asyncio.AbstractEventLoop  # from `start` on
         self._over = asyncio.Event()
         self._lock = threading.RLock()  # a finalizer may come in between
-        self._takes = True  # whether the loop will do what it is told
+        self._takes = False  # whether the loop will do what it is told
         self._client: distributed.Client | None = None
         self._name = uuid.uuid4().hex[:12]  # of this executor, in the names of its tasks
         self._outbox: deque[tuple[int, str, tuple[Any, ...], tuple[Any, ...]]] = deque()
@@ -85,16 +85,20 @@ class Link:
         Raises:
             ClusterError: if there is no cluster, or it does not fit.
         """
-        self._loop = asyncio.new_event_loop()
+        with self._lock:
+            self._loop = asyncio.new_event_loop()
+            self._takes = True
         try:
             self._thread.start()
         except RuntimeError:  # the system gives no thread
+            with self._lock:
+                self._takes = False
             self._loop.close()
             raise
         try:
             self._ready.result()
         except BaseException:
-            self._call(self._give_up)
+            self.close()
             self._thread.join()
             raise
 
@@ -134,8 +138,12 @@ class Link:
         self._call(self._loop.call_later, seconds, act)
 
     def close(self) -> None:
-        """Disconnect. Never waits."""
-        self._call(self._over.set)
+        """Disconnect, or connect no further. Never waits."""
+        with self._lock:
+            if self._takes:
+                self._loop.call_soon_threadsafe(self._leave)
+            else:  # it has not begun, or is over
+                self._over.set()
 
     def join(self) -> None:
         """Wait until all is closed."""
@@ -159,15 +167,17 @@ class Link:
 
     def _fail(self, error: BaseException) -> None:
         if not self._ready.done():
+            if isinstance(error, asyncio.CancelledError):
+                error = ClusterError("The executor was closed before it was connected")
             self._ready.set_exception(error)
             return
         self._lose(f"the thread that speaks with it has failed: {error!r}")
 
     async def _serve(self) -> None:
         self._main = asyncio.current_task()
-        if self._over.is_set():
-            return
         try:
+            if self._over.is_set():
+                raise asyncio.CancelledError
             async with contextlib.AsyncExitStack() as stack:
                 self._client = client = await _connect.connect(stack, self._target, self._security)
                 client.subscribe_topic("all", self._hear_event)
@@ -183,10 +193,9 @@ class Link:
         finally:
             await self._take_no_more()
 
-    def _give_up(self) -> None:
-        """Connect no further: whoever wanted it has lost patience."""
-        self._over.set()  # if it has not begun
-        if self._main is not None and not self._main.done():
+    def _leave(self) -> None:
+        self._over.set()
+        if self._main is not None and not self._ready.done():
             self._main.cancel()
 
     async def _take_no_more(self) -> None:
