@@ -1,7 +1,8 @@
 """A process that has imported Dask, and forks those of clusters: each would take a second for that.
 
 A line of JSON asks for one thing, and a line answers: what program is to be started, with which
-arguments, and its identifier; or which one is to be ended, and that it is gone.
+arguments, and its identifier; or which one is to be ended, and that it is gone. When nobody asks
+any more, all are ended.
 """
 
 import importlib
@@ -13,9 +14,13 @@ import sys
 PROGRAMS = ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker")
 
 
+started: set[int] = set()
+
+
 def start(name: str, arguments: list[str]) -> int:
     """Fork a process that runs a program."""
     if pid := os.fork():
+        started.add(pid)
         return pid
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -31,6 +36,7 @@ def end(pid: int) -> int:
     """End a process that was started, and return when it is gone."""
     os.kill(pid, signal.SIGKILL)  # it waits for us, even if it has ended
     os.waitpid(pid, 0)
+    started.discard(pid)
     return pid
 
 
@@ -41,6 +47,8 @@ def main() -> None:
     for line in sys.stdin:
         act, *what = json.loads(line)
         print(start(*what) if act == "start" else end(*what), flush=True)
+    for pid in [*started]:
+        end(pid)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.interpreters import ExecutionFailed
 from itertools import count, islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import interpool
-from interpool import Queue, Retry, TaskInterrupted, TaskTimeout, TransferError
+from interpool import Queue, Retry, TaskInterrupted, TaskTimeout, TransferError, _lifetime
 from interpool._terms import PLAIN
 from support import PATIENCE, run_program
 
@@ -40,7 +40,14 @@ from cluster_tasks import (  # noqa: E402 - not without what takes them
 )
 from cluster_world import Nursery, World, world  # noqa: E402 - not without what it starts
 from interpool._cli import app  # noqa: E402 - nor this
-from interpool.cluster import ClusterError, ClusterExecutor, WorkersDied, _link, _site  # noqa: E402  # noqa: E402 - nor this
+from interpool.cluster import (  # noqa: E402 - nor this
+    ClusterError,
+    ClusterExecutor,
+    WorkersDied,
+    _orders,
+    _site,
+)
+from interpool.cluster._engine import ClusterEngine  # noqa: E402 - nor this
 from interpool.cluster._link import Link  # noqa: E402
 
 
@@ -376,24 +383,37 @@ def test_what_is_no_scheduler_is_said() -> None:
         ClusterExecutor(5)  # type: ignore[arg-type]  # that is what is tested
 
 
-def test_ctrl_c_ends_connecting() -> None:
+def test_ctrl_c_and_the_exit_of_the_program_end_connecting() -> None:
     main = threading.main_thread().ident
     assert main is not None
-    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def strike() -> None:
-            connection, _ = listening.accept()  # and says nothing
-            with connection:
-                signal.pthread_kill(main, signal.SIGINT)
-                ended.wait(PATIENCE)
+    def strike() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
 
+    def exit_() -> None:
+        engines: set[Any] = {*_lifetime._engines}
+        (engine,) = (it for it in engines if isinstance(it, ClusterEngine))
+        engine.close(refusal=_lifetime.AFTER_EXIT)
+        engine.join()
+
+    for act, error in ((strike, KeyboardInterrupt), (exit_, ClusterError)):
         ended = threading.Event()
-        striker = threading.Thread(target=strike)
-        striker.start()
-        with pytest.raises(KeyboardInterrupt):
-            ClusterExecutor(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
-        ended.set()
-        striker.join()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            answering = threading.Thread(target=_answer_nothing, args=(listening, act, ended))
+            answering.start()
+            with pytest.raises(error):
+                ClusterExecutor(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+            ended.set()
+            answering.join()
+
+
+def _answer_nothing(
+    listening: socket.socket, act: Callable[[], None], ended: threading.Event
+) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        act()
+        ended.wait(PATIENCE)
 
 
 def test_a_part_with_another_version_is_named(
@@ -494,7 +514,7 @@ def test_a_task_that_is_to_stop_ends_whatever_its_worker_does(
 
         # It hangs: nobody knows what it has begun.
         os.kill(worker.pid, signal.SIGSTOP)
-        monkeypatch.setattr(_link, "PATIENCE", 0.1)
+        monkeypatch.setattr(_orders, "PATIENCE", 0.1)
         kept, lost = executor.submit(abs, -1), executor.submit(abs, -2)
         assert not kept.cancel()
         assert lost.interrupt(grace=0)

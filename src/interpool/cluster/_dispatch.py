@@ -11,6 +11,7 @@ The engine's lock is held in every method. A finalizer may come in between, and 
 import concurrent.futures
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,22 @@ _BUSY: Final = 2
 # Bytes of tasks in the cluster behind which there are no more than those. All travel by way of the
 # scheduler, which keeps them. Arbitrary.
 WEIGHT: Final = 1 << 26
+
+
+@dataclass
+class Staff:
+    """The interpreters that there are in the cluster.
+
+    Attributes:
+        there: how many, as far as is known.
+        most: as many, but 1 if there is none yet: what is sent then waits for the first.
+    """
+
+    there: int = 0
+
+    @property
+    def most(self) -> int:
+        return max(1, self.there)
 
 
 class Dispatch:

@@ -11,7 +11,7 @@ It is what `interpool._engine` is to a pool, and offers what futures and lots as
 
 * A task is in one place (`_dispatch`), so a future ends once, with one outcome.
 * Whatever becomes of the cluster, every task ends: the link tells the end of each, or its own.
-* Tasks that are to stop end within `PATIENCE` and their grace, whether workers answer or not.
+* Tasks that are to stop end, `_orders.PATIENCE` after their grace at the latest.
 
 Threads: the link's, which runs Dask's event loop; the one of `_ending`, which runs users' code;
 users' own. Locks: `lock`, then the link's. No user code runs under them but finalizers, as in
@@ -21,7 +21,6 @@ users' own. Locks: `lock`, then the link's. No user code runs under them but fin
 import itertools
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from interpool import _lifetime
@@ -37,7 +36,7 @@ from interpool._stops import GRACE, Reason, Stop
 from interpool._task import Stage, Task
 from interpool._terms import PLAIN, Terms
 from interpool._transport import item_of
-from interpool.cluster._dispatch import Dispatch, refusal_of
+from interpool.cluster._dispatch import Dispatch, Staff, refusal_of
 from interpool.cluster._ending import Ending
 
 if TYPE_CHECKING:
@@ -49,22 +48,6 @@ if TYPE_CHECKING:
 # What a piece of a map is worth: Dask takes some 2 ms for a task, of which the scheduler's 1 ms
 # bounds all workers together. A worker hands back what it has not begun after four times that.
 FAR: Final = Timing(piece=0.1, budget=0.4, ahead=0.0, is_joined=True)
-
-
-@dataclass
-class Staff:
-    """The interpreters that there are in the cluster.
-
-    Attributes:
-        there: how many, as far as is known.
-        most: as many, but 1 if there is none yet: what is sent then waits for the first.
-    """
-
-    there: int = 0
-
-    @property
-    def most(self) -> int:
-        return max(1, self.there)
 
 
 class ClusterEngine:
@@ -95,10 +78,11 @@ class ClusterEngine:
         self._ending = Ending(self)
         _lifetime.remember(self._as_engine)
         try:
+            self._ending.start()
             self.link = make_link(self)
             self.link.start()
-            self._ending.start()
         except BaseException:
+            self._ending.close()
             _lifetime.forget(self._as_engine)
             self.done.set()
             raise

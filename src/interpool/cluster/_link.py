@@ -18,33 +18,25 @@ lock held or not; what it asks for is left to the loop, as long as that takes it
 import asyncio
 import contextlib
 import functools
-import itertools
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as Promise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import distributed
 from distributed.comm.core import connect as connect_to
-from distributed.scheduler import KilledWorker
 
 from interpool import _threads
-from interpool._inside import channels
-from interpool._stops import Reason, Stop
-from interpool.cluster import _connect, _site, _wire
-from interpool.cluster._errors import ClusterError, WorkersDied
+from interpool.cluster import _connect, _ends, _site, _wire
+from interpool.cluster._errors import ClusterError
+from interpool.cluster._orders import Orders
 
 if TYPE_CHECKING:
     from interpool._task import Task
     from interpool.cluster._engine import ClusterEngine
-
-# Seconds that a cluster's workers have to say whether a task has begun, of which somebody wants to
-# know that it has not, and to end one that is to stop, beyond its grace. Arbitrary: one that does
-# not answer for so long is in trouble.
-PATIENCE: Final = 10.0
 
 
 class Link:
@@ -68,11 +60,10 @@ class Link:
         self._security = security
         self._thread = _threads.make(self._run, f"{engine.name}_dask")
         self._ready: Promise[None] = Promise()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop  # from `start` on
         self._over = asyncio.Event()
         self._lock = threading.RLock()  # a finalizer may come in between
-        self._takes = True  # whether the loop will do what it is told
-        self._attempts = itertools.count()  # to withdraw tasks
+        self._takes = False  # whether the loop will do what it is told
         self._client: distributed.Client | None = None
         self._name = uuid.uuid4().hex[:12]  # of this executor, in the names of its tasks
         self._outbox: deque[tuple[int, str, tuple[Any, ...], tuple[Any, ...]]] = deque()
@@ -84,6 +75,7 @@ class Link:
         self._background: set[asyncio.Task[Any]] = set()
         self._is_gone = False
         self._main: asyncio.Task[None] | None = None
+        self._orders = Orders(self)
 
     # --- asked by the engine, in any thread ------------------------------------------------------
 
@@ -93,15 +85,20 @@ class Link:
         Raises:
             ClusterError: if there is no cluster, or it does not fit.
         """
+        with self._lock:
+            self._loop = asyncio.new_event_loop()
+            self._takes = True
         try:
             self._thread.start()
         except RuntimeError:  # the system gives no thread
+            with self._lock:
+                self._takes = False
             self._loop.close()
             raise
         try:
             self._ready.result()
         except BaseException:
-            self._call(self._give_up)
+            self.close()
             self._thread.join()
             raise
 
@@ -121,7 +118,7 @@ class Link:
 
     def strike(self, number: int, grace: float) -> None:
         """Stop a task, wherever it is."""
-        self._call(self._strike, number, grace)
+        self._call(self._orders.strike, number, grace)
 
     def withdraw(self, number: int) -> bool:
         """Take a task back, if no worker has begun it; return whether that is so. Waits for it."""
@@ -130,7 +127,7 @@ class Link:
         with self._lock:
             if not self._takes:
                 return False
-            asked = asyncio.run_coroutine_threadsafe(self._withdraw(number), self._loop)
+            asked = asyncio.run_coroutine_threadsafe(self._orders.withdraw(number), self._loop)
         try:
             return asked.result()
         except CancelledError:  # it is over
@@ -141,8 +138,12 @@ class Link:
         self._call(self._loop.call_later, seconds, act)
 
     def close(self) -> None:
-        """Disconnect. Never waits."""
-        self._call(self._over.set)
+        """Disconnect, or connect no further. Never waits."""
+        with self._lock:
+            if self._takes:
+                self._loop.call_soon_threadsafe(self._leave)
+            else:  # it has not begun, or is over
+                self._over.set()
 
     def join(self) -> None:
         """Wait until all is closed."""
@@ -166,15 +167,17 @@ class Link:
 
     def _fail(self, error: BaseException) -> None:
         if not self._ready.done():
+            if isinstance(error, asyncio.CancelledError):
+                error = ClusterError("The executor was closed before it was connected")
             self._ready.set_exception(error)
             return
         self._lose(f"the thread that speaks with it has failed: {error!r}")
 
     async def _serve(self) -> None:
         self._main = asyncio.current_task()
-        if self._over.is_set():
-            return
         try:
+            if self._over.is_set():
+                raise asyncio.CancelledError
             async with contextlib.AsyncExitStack() as stack:
                 self._client = client = await _connect.connect(stack, self._target, self._security)
                 client.subscribe_topic("all", self._hear_event)
@@ -190,10 +193,9 @@ class Link:
         finally:
             await self._take_no_more()
 
-    def _give_up(self) -> None:
-        """Connect no further: whoever wanted it has lost patience."""
-        self._over.set()  # if it has not begun
-        if self._main is not None and not self._main.done():
+    def _leave(self) -> None:
+        self._over.set()
+        if self._main is not None and not self._ready.done():
             self._main.cancel()
 
     async def _take_no_more(self) -> None:
@@ -235,7 +237,7 @@ class Link:
             try:
                 future: Any = client.submit(_site.run, *args, key=self._key(number), pure=False)
             except Exception as error:
-                self._engine.hear_error(number, functools.partial(_unsent, error))
+                self._engine.hear_error(number, functools.partial(_ends.unsent, error))
                 continue
             self._futures[number] = future
             self._start(self._follow(number, future))
@@ -255,7 +257,7 @@ class Link:
             error = await future.exception()
             self._forget(number)
             self._engine.hear_error(
-                number, functools.partial(_error_of, error, self._deaths.pop(number, []))
+                number, functools.partial(_ends.error_of, error, self._deaths.pop(number, []))
             )
         else:
             self._lose("it has let go of a task: the scheduler is gone, or was restarted")
@@ -288,7 +290,7 @@ class Link:
             ((number, _),) = batch.items()
             self._forget(number)
             deaths = self._deaths.pop(number, [])
-            self._engine.hear_error(number, functools.partial(_error_of, error, deaths))
+            self._engine.hear_error(number, functools.partial(_ends.error_of, error, deaths))
             return
         assert self._client is not None  # noqa: S101 - as in `_send_all`
         for number, future in batch.items():
@@ -323,62 +325,6 @@ class Link:
             OSError, CancelledError
         ):  # the cluster is gone, and so is the task
             await future.cancel()
-
-    async def _withdraw(self, number: int) -> bool:
-        future = self._futures.get(number)
-        if future is None or future.status != "pending":
-            return False
-        asked = self._job(number), next(self._attempts)
-        answers = await self._on_workers(_site.withdraw, *asked)
-        if (
-            answers is None  # one of them may have begun it
-            or not all(it is True for it in answers.values())
-            or self._futures.get(number) is not future
-            or future.status != "pending"
-        ):
-            self._start(self._on_workers(_site.admit, *asked))
-            return False
-        # Workers that are given it nevertheless send it back until this has reached the scheduler.
-        self._forget(number)
-        self._start(self._cancel(future))
-        return True
-
-    def _strike(self, number: int, grace: float) -> None:
-        self._start(self._stop(number, grace))
-        self._loop.call_later(grace + PATIENCE, self._abandon, number, grace)
-
-    async def _stop(self, number: int, grace: float) -> None:
-        """Stop a task where it runs; if that is nowhere, have it never run."""
-        job = self._job(number)
-        answers = await self._on_workers(_site.strike, job, grace)
-        future = self._futures.get(number)
-        if answers is None or any(it is not False for it in answers.values()) or future is None:
-            return
-        self._forget(number)
-        await self._cancel(future)
-        # By then, a worker that has come since may have begun it; from now on none can.
-        await self._on_workers(_site.strike, job, grace)
-        self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
-
-    def _abandon(self, number: int, grace: float) -> None:
-        """End a task that was to stop, unless it has ended by now."""
-        if (future := self._futures.get(number)) is not None:
-            self._forget(number)
-            self._start(self._cancel(future))
-        where = "(in a Dask worker that does not answer)"
-        self._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, grace, abandoned=where))
-
-    async def _on_workers(self, act: Callable[..., Any], *args: Any) -> dict[str, Any] | None:
-        """Call something in every worker; return what each said, or None if one says nothing."""
-        client = self._client
-        if client is None or self._is_gone:
-            return None
-        try:
-            async with asyncio.timeout(PATIENCE):
-                answers: dict[str, Any] = await client.run(act, *args, on_error="return")
-        except OSError, CancelledError:  # one hangs, or the scheduler is gone, which ends all
-            return None
-        return answers
 
     # --- what becomes of the cluster -------------------------------------------------------------
 
@@ -424,31 +370,3 @@ class Link:
         self._is_gone = True
         text = f"The Dask cluster cannot be used any more: {why}. What ran there is lost"
         self._engine.collapse(functools.partial(ClusterError, text))
-
-
-def _unsent(error: BaseException, name: str) -> BaseException:
-    made = ClusterError(f"{name} could not be given to Dask: {error}")
-    made.__cause__ = error
-    return made
-
-
-def _error_of(error: BaseException, deaths: list[str], name: str) -> BaseException:
-    """The error to end a task with whose run in Dask has failed, and not in the pool."""
-    if isinstance(error, KilledWorker):
-        workers = tuple(dict.fromkeys([*deaths, error.last_worker.address]))
-        count = error.allowed_failures + 1
-        made: BaseException = WorkersDied(
-            f"{name} was given up: {count} Dask workers died while they had it "
-            f"({', '.join(workers)}). It may crash its process, or take more memory than a worker "
-            "has; a worker's log says more",
-            function=name,
-            workers=workers,
-        )
-    elif isinstance(error, ClusterError):
-        return error
-    elif isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "interpool":
-        made = ClusterError(_connect.missing("A Dask worker that has come since"))
-    else:
-        made = ClusterError(f"Dask could not run {name}: {type(error).__name__}: {error}")
-    made.__cause__ = error
-    return made
