@@ -24,8 +24,8 @@ from typing import Any, Final
 import _command_line_jobs as jobs
 import _markdown
 import _options
-from interpool._bench.machine import machine_from_json, this_machine
-from interpool._bench.words import format_figure, machine_line, rounds_line
+import _table
+from interpool._bench.words import format_figure
 
 SCHEMA: Final = 1
 LINES: Final = 1_000_000
@@ -52,23 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         duration="two minutes, with --quick half a minute",
         draws=False,
     )
-    figures = options.file("command_line.json")
-    if options.is_rendering:
-        data = _options.read_json(figures)
-        if data.get("schema") != SCHEMA:
-            sys.exit(f"{figures}: its schema is {data.get('schema')}, not {SCHEMA}: measure anew")
-    else:
-        machine = asdict(this_machine()) | {"load_after": None}
-        rows = measure(options.rounds, options.scaled)
-        data = {
-            "schema": SCHEMA,
-            "machine": machine,
-            "rounds": options.rounds,
-            "rows": [asdict(row) for row in rows],
-        }
-        _options.write_json(figures, data)
-    _options.write_markdown(options.file("command_line.md"), text(data))
-    return 0
+
+    def measured() -> dict[str, Any]:
+        return {"rows": [asdict(row) for row in measure(options.rounds, options.scaled)]}
+
+    return _table.finish(options, "command_line", SCHEMA, measured, text)
 
 
 def measure(rounds: int, scaled: Callable[[int], int]) -> list[Row]:
@@ -128,9 +116,7 @@ def text(data: dict[str, Any]) -> str:
         [row["name"], *(format_figure(statistics.median(row["samples"][way])) for way in WAYS)]
         for row in data["rows"]
     ]
-    machine, _ = machine_from_json(data["machine"])
-    below = f"{rounds_line(data['rounds']).capitalize()}. Measured: {machine_line(machine)}."
-    return f"{_markdown.table(heads, table)}\n\n{below}"
+    return f"{_markdown.table(heads, table)}\n\n{_table.measured(data)}"
 
 
 if __name__ == "__main__":

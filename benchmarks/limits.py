@@ -24,8 +24,8 @@ from typing import Any, Final
 
 import _markdown
 import _options
-from interpool._bench.machine import machine_from_json, this_machine
-from interpool._bench.words import format_figure, machine_line, rounds_line
+import _table
+from interpool._bench.words import format_figure
 
 SCHEMA: Final = 1
 TOGETHER: Final = 4
@@ -75,33 +75,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         duration="ten seconds, with --quick three",
         draws=False,
     )
-    figures = options.file("limits.json")
-    if options.is_rendering:
-        data = _options.read_json(figures)
-        if data.get("schema") != SCHEMA:
-            sys.exit(f"{figures}: its schema is {data.get('schema')}, not {SCHEMA}: measure anew")
-    else:
-        # Before anything has run here, for that is part of it.
-        machine = asdict(this_machine()) | {"load_after": None}
-        found = measure(options.rounds, options.scaled)
-        data = {
-            "schema": SCHEMA,
-            "machine": machine,
-            "rounds": options.rounds,
-            "limits": [asdict(limit) for limit in found],
-        }
-        _options.write_json(figures, data)
-    _options.write_markdown(options.file("limits.md"), text(data))
-    return 0
+
+    def measured() -> dict[str, Any]:
+        return {"limits": [asdict(limit) for limit in measure(options.rounds, options.scaled)]}
+
+    return _table.finish(options, "limits", SCHEMA, measured, text)
 
 
 def text(data: dict[str, Any]) -> str:
     """The figures as Markdown."""
     limits = [Limit(**limit) for limit in data["limits"]]
     rows = [[limit.name, f"{format_figure(limit.median)} {limit.unit}"] for limit in limits]
-    machine, _ = machine_from_json(data["machine"])
-    below = f"{rounds_line(data['rounds']).capitalize()}. Measured: {machine_line(machine)}."
-    return f"{_markdown.table(['what', 'takes'], rows)}\n\n{below}"
+    return f"{_markdown.table(['what', 'takes'], rows)}\n\n{_table.measured(data)}"
 
 
 def measure(rounds: int, scaled: Callable[[int], int]) -> list[Limit]:

@@ -30,9 +30,9 @@ from typing import Any, Final
 
 import _markdown
 import _options
+import _table
 import interpool
-from interpool._bench.machine import machine_from_json, this_machine
-from interpool._bench.words import format_figure, machine_line, rounds_line
+from interpool._bench.words import format_figure
 from interpool.aio import Pool
 
 SCHEMA: Final = 1
@@ -44,6 +44,7 @@ NBYTES: Final = 10_000_000
 BEAT: Final = 0.001
 # Seconds of heartbeat with nothing else: what the machine does by itself.
 ALONE: Final = 2.0
+OURS: Final = "`interpool.aio`, `run`"  # what ratios are of
 
 type Call = Callable[..., Awaitable[Any]]
 
@@ -73,40 +74,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         duration="two minutes, with --quick twenty seconds",
         draws=False,
     )
-    figures = options.file("loop_pauses.json")
-    if options.is_rendering:
-        data = _options.read_json(figures)
-        if data.get("schema") != SCHEMA:
-            sys.exit(f"{figures}: its schema is {data.get('schema')}, not {SCHEMA}: measure anew")
-    else:
-        machine = asdict(this_machine()) | {"load_after": None}
+
+    def measured() -> dict[str, Any]:
         tasks, large, nbytes = map(options.scaled, (TASKS, LARGE, NBYTES))
         lines = measure(options.rounds, tasks, large, nbytes)
-        data = {
-            "schema": SCHEMA,
-            "machine": machine,
-            "rounds": options.rounds,
+        return {
             "sizes": {"tasks": tasks, "large": large, "nbytes": nbytes},
             "lines": [asdict(line) for line in lines],
         }
-        _options.write_json(figures, data)
-    _options.write_markdown(options.file("loop_pauses.md"), text(data))
-    return 0
+
+    return _table.finish(options, "loop_pauses", SCHEMA, measured, text)
 
 
 def text(data: dict[str, Any]) -> str:
     """The figures as Markdown."""
     heads = ["while there run tasks by", "longest pause, ms", "1 % are longer than, ms", "s in all"]
+    heads += ["`run` to it: longest", "s in all"]
+    lines = [Line(**it) for it in data["lines"]]
+    ours = next(line for line in lines if line.name == OURS)
     rows = []
-    for line in (Line(**it) for it in data["lines"]):
+    for line in lines:
         figures = (line.longest, line.late, line.seconds)
-        rows.append([line.name, *(format_figure(statistics.median(it)) for it in figures)])
+        shown = [format_figure(statistics.median(it)) for it in figures]
+        if line is lines[0]:  # it has done nothing
+            ratios = ["-", "-"]
+        else:
+            ratios = [_table.ratio(ours.longest, line.longest)]
+            ratios.append(_table.ratio(ours.seconds, line.seconds))
+        rows.append([line.name, *shown, *ratios])
     sizes = data["sizes"]
-    machine, _ = machine_from_json(data["machine"])
     below = (
         f"{sizes['tasks']:,} tiny tasks, {AT_A_TIME} at a time, and {sizes['large']} with "
         f"{sizes['nbytes'] / 1e6:g} MB there and back beside them; {WORKERS} workers. "
-        f"{rounds_line(data['rounds']).capitalize()}. Measured: {machine_line(machine)}."
+        f"{_table.RATIOS} {_table.measured(data)}"
     )
     return f"{_markdown.table(heads, rows)}\n\n{below}"
 
@@ -118,7 +118,7 @@ def measure(rounds: int, tasks: int, large: int, nbytes: int) -> list[Line]:
         ("processes", lambda: ProcessPoolExecutor(WORKERS)),
         ("the standard library's interpreters", lambda: InterpreterPoolExecutor(WORKERS)),
         ("interpool, by `run_in_executor`", lambda: interpool.InterpreterPoolExecutor(WORKERS)),
-        ("`interpool.aio`, `run`", None),
+        (OURS, None),
     ]
     nothing = Line("nothing")
     lines = [Line(name) for name, _ in ways]

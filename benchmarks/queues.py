@@ -24,9 +24,9 @@ from typing import Any, Final
 import _markdown
 import _options
 import _queue_ends as ends
+import _table
 from interpool import InterpreterPoolExecutor, Queue
-from interpool._bench.machine import machine_from_json, this_machine
-from interpool._bench.words import format_figure, machine_line, rounds_line
+from interpool._bench.words import format_figure
 
 SCHEMA: Final = 1
 # Questions of interpool and processes; of the standard library's, which polls every 10 ms, fewer.
@@ -117,23 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         duration="a minute, with --quick half a minute",
         draws=False,
     )
-    figures = options.file("queues.json")
-    if options.is_rendering:
-        data = _options.read_json(figures)
-        if data.get("schema") != SCHEMA:
-            sys.exit(f"{figures}: its schema is {data.get('schema')}, not {SCHEMA}: measure anew")
-    else:
-        machine = asdict(this_machine()) | {"load_after": None}
-        rows = measure(options.rounds, options.scaled)
-        data = {
-            "schema": SCHEMA,
-            "machine": machine,
-            "rounds": options.rounds,
-            "rows": [asdict(row) for row in rows],
-        }
-        _options.write_json(figures, data)
-    _options.write_markdown(options.file("queues.md"), text(data))
-    return 0
+
+    def measured() -> dict[str, Any]:
+        return {"rows": [asdict(row) for row in measure(options.rounds, options.scaled)]}
+
+    return _table.finish(options, "queues", SCHEMA, measured, text)
 
 
 def measure(rounds: int, scaled: Callable[[int], int]) -> list[Row]:
@@ -171,9 +159,7 @@ def text(data: dict[str, Any]) -> str:
             for kind in KINDS
         ]
         table.append([f"{row['name']}, {row['unit']}", *cells])
-    machine, _ = machine_from_json(data["machine"])
-    below = f"{rounds_line(data['rounds']).capitalize()}. Measured: {machine_line(machine)}."
-    return f"{_markdown.table(heads, table)}\n\n{below}"
+    return f"{_markdown.table(heads, table)}\n\n{_table.measured(data)}"
 
 
 def watch_memory(items: int) -> int:

@@ -25,9 +25,9 @@ from typing import Any, Final
 
 import _markdown
 import _options
+import _table
 from _web_service import WAYS, compute
-from interpool._bench.machine import machine_from_json, this_machine
-from interpool._bench.words import format_figure, machine_line, rounds_line
+from interpool._bench.words import format_figure
 
 SCHEMA: Final = 1
 WORKERS: Final = 2
@@ -73,26 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         duration="three minutes, with --quick half a minute",
         draws=False,
     )
-    figures = options.file("web.json")
-    if options.is_rendering:
-        data = _options.read_json(figures)
-        if data.get("schema") != SCHEMA:
-            sys.exit(f"{figures}: its schema is {data.get('schema')}, not {SCHEMA}: measure anew")
-    else:
-        machine = asdict(this_machine()) | {"load_after": None}
+
+    def measured() -> dict[str, Any]:
         iterations, milliseconds = map(options.scaled, (ITERATIONS, MILLISECONDS))
         lines = measure(options.rounds, iterations, milliseconds / 1e3)
-        data = {
-            "schema": SCHEMA,
-            "machine": machine,
-            "rounds": options.rounds,
+        return {
             "iterations": iterations,
             "alone": alone(iterations),
             "lines": [asdict(line) for line in lines],
         }
-        _options.write_json(figures, data)
-    _options.write_markdown(options.file("web.md"), text(data))
-    return 0
+
+    return _table.finish(options, "web", SCHEMA, measured, text)
 
 
 def alone(iterations: int) -> float:
@@ -108,18 +99,21 @@ def alone(iterations: int) -> float:
 def text(data: dict[str, Any]) -> str:
     """The figures as Markdown."""
     heads = ["heavy work in", "heavy requests/s", "light: median, ms", "light: 99 %, ms"]
+    heads += ["interpool to it: requests", "99 %"]
+    lines = [Line(**it) for it in data["lines"]]
+    ours = next(line for line in lines if line.name == "interpool")
     rows = []
-    for line in (Line(**it) for it in data["lines"]):
+    for line in lines:
         figures = (line.rate, line.median, line.late)
         shown = [format_figure(statistics.median(it)) for it in figures]
-        if line.name == "none":
-            shown[0] = "-"
+        shown += [_table.ratio(ours.rate, line.rate), _table.ratio(ours.late, line.late)]
+        if line.name == "none":  # it has served nobody
+            shown[0] = shown[3] = "-"
         rows.append([NAMES[line.name], *shown])
-    machine, _ = machine_from_json(data["machine"])
     below = (
         f"{CLIENTS} clients at the heavy endpoint, {format_figure(data['alone'])} ms of computing "
-        f"a request; {WORKERS} workers. {rounds_line(data['rounds']).capitalize()}. Measured: "
-        f"{machine_line(machine)}."
+        f"a request; {WORKERS} workers. {_table.RATIOS} "
+        f"{_table.measured(data)}"
     )
     return f"{_markdown.table(heads, rows)}\n\n{below}"
 
