@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
-	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-15s%s\n", $$1, $$2 }'
+	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-17s%s\n", $$1, $$2 }'
 
 bootstrap: ## bring Python, the environment and the tools
 	@tools/bootstrap $(if $(PYTHON),--python $(PYTHON)) $(if $(WHEEL),--wheel) </dev/null

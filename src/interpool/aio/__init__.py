@@ -1,9 +1,9 @@
 """A pool of interpreters for event loops: asyncio, uvloop, trio, and anyio on either.
 
-async with interpool.aio.Pool() as pool:
-    print(await pool.run(pow, 2, 10))
-    async for square in pool.map(lambda n: n * n, range(10)):
-        print(square)
+    async with interpool.aio.Pool() as pool:
+        print(await pool.run(pow, 2, 10))
+        async for square in pool.map(lambda n: n * n, range(10)):
+            print(square)
 
 The loop is never made to wait for a worker. A task of the loop that is cancelled, by whatever
 means, has its worker's task interrupted, and goes on when that has stopped.
