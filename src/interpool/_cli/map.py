@@ -132,6 +132,7 @@ Exit codes:
     is_flag=True,
     help="The same with workers, lanes, rates, queue and memory, as they are now.",
 )
+@click.option("--trace", metavar="FILE", help="Where what workers did goes, for ui.perfetto.dev.")
 def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any) -> int:
     """Call a function with each record of some files, and write what it returns.
 
@@ -238,6 +239,8 @@ def _not_on_a_cluster(options: dict[str, Any], *, is_live: bool) -> dict[str, An
         and options["workers"],
         "--live shows workers of this machine; a cluster has a dashboard of Dask's": cluster
         and is_live,
+        "--trace records workers of this machine; a cluster has a dashboard of Dask's": cluster
+        and options["trace"],
         "--preload is for workers of this machine, and a cluster's are there already": cluster
         and options["preload"],
         "--lane thread is this program's own, and --cluster elsewhere": cluster
@@ -264,7 +267,7 @@ def _tls(options: dict[str, Any]) -> dict[str, str]:
 def _check_files(options: dict[str, Any]) -> None:
     """Refuse to write into what is to be read, or twice into one file."""
     there = [Path(it) for it in options["sources"] if it != STDIN]
-    for name in ("output", "errors", "resume"):
+    for name in ("output", "errors", "resume", "trace"):
         path = Path(options[name] or os.devnull)
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")

@@ -49,6 +49,7 @@ class Job:
     chunksize: int | None
     cluster: str | None
     tls: dict[str, str]
+    trace: str | None = None
 
     @property
     def reader(self) -> Reader:
@@ -133,7 +134,7 @@ def perform(
         state, output = _opened(job, stack)
         if job.output is None:
             stack.enter_context(_prints_to_stderr())
-        place = place or stack.enter_context(here(job))
+        place = place or _entered(stack, here(job))
         run = Run(
             place,
             job.work(place.budget),

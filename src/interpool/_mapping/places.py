@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from interpool import InterpreterPoolExecutor, Statistics, TransferError
+from interpool._mapping.writing import OutputError
 
 if TYPE_CHECKING:
     from interpool._mapping.job import Job
@@ -69,8 +70,18 @@ class Place:
 
 @contextmanager
 def here(job: Job) -> Iterator[Place]:
-    """A pool of this process. It is shut down in the end, and all it was given done by then."""
-    with InterpreterPoolExecutor(job.workers, "interpool-map", preload=job.preload) as pool:
+    """A pool of this process. It is shut down in the end, and all it was given done by then.
+
+    Raises:
+        Unreachable: if what it does cannot be recorded.
+        OutputError: if not all of that could be, in the end.
+    """
+    with ExitStack() as stack:
+        pool = stack.enter_context(
+            InterpreterPoolExecutor(job.workers, "interpool-map", preload=job.preload)
+        )
+        if job.trace is not None:
+            stack.enter_context(_recorded(pool, job.trace, f"interpool map {job.target}"))
         yield Place(
             pool.options(**job.terms),
             lambda: pool._max_workers,
@@ -79,6 +90,26 @@ def here(job: Job) -> Iterator[Place]:
             stop=pool.terminate_workers,
             statistics=pool.statistics,
         )
+
+
+@contextmanager
+def _recorded(pool: InterpreterPoolExecutor, path: str, command: str) -> Iterator[None]:
+    """Record what workers do."""
+    from interpool._trace import begin
+
+    try:
+        trace = begin(pool._engine, path, command)
+    except OSError as error:
+        message = f"{error.filename} cannot be written: {error.strerror}"
+        raise Unreachable(message) from None
+    try:
+        yield
+    finally:
+        try:
+            trace.close()
+        except OSError as error:
+            message = f"{path} cannot be written: {error.strerror}"
+            raise OutputError(message) from None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, override
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, Self, cast, override
 
 from interpool._future import Future
 from interpool._options import UNCHANGED, Options, Progress, Sizes, Unchanged, map_, submit
@@ -172,6 +172,18 @@ class ClusterExecutor(Executor):
         """
         view = ClusterOptions(self._as_pool, self._terms)
         return view.options(timeout=timeout, retries=retries, lane=lane)
+
+    def trace(self, path: object = None) -> Never:
+        """Say that it cannot be had here, as `InterpreterPoolExecutor.trace` can.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        message = (
+            "a cluster cannot be traced: its machines have clocks of their own. Dask's dashboard "
+            "shows what its workers do; on one machine, InterpreterPoolExecutor.trace does"
+        )
+        raise NotImplementedError(message)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; disconnect when all are done. May be called again.
