@@ -263,7 +263,7 @@ def test_progress_is_shown_when_asked_for_with_rate_estimate_and_failures(
     assert (code, out) == (1, b"1\n3\n")
     shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", err)
     # At last, the time that it took, and that which is left.
-    assert re.search(r"4 done, [\d,]+/s, 2 failed .*100% \d:\d\d:\d\d 0:00:00", shown), shown
+    assert re.search(r"4 done, 2 failed .*100% [\d,]+/s \d:\d\d:\d\d left 0:00:00", shown), shown
 
 
 # --- Failures ------------------------------------------------------------------------------------
