@@ -300,7 +300,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         self.shutdown(wait=True)
         return False
 
-    def trace(self, path: str | os.PathLike[str] | None = None) -> Trace:
+    def trace(self, path: str | os.PathLike[str] | None = None) -> "Trace":
         """Record what every worker does, as trace events that Perfetto (ui.perfetto.dev) shows.
 
         Each task's wait and run, what was sent, imports, starts of workers and idle stretches. It

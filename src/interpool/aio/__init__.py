@@ -257,7 +257,7 @@ class Pool(Options):
         """Return what the pool has done and does now: `InterpreterPoolExecutor.statistics`."""
         return self._executor.statistics()
 
-    def trace(self, path: str | os.PathLike[str] | None = None) -> Trace:
+    def trace(self, path: str | os.PathLike[str] | None = None) -> "Trace":
         """Record what every worker does: see `InterpreterPoolExecutor.trace`.
 
         The trace is closed by `with`, by `close`, or with the pool. Closing it waits for the file,
