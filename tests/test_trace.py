@@ -446,6 +446,12 @@ def test_what_comes_late_overlaps_with_nothing() -> None:
     ]
 
 
+def test_no_track_is_the_pools_in_perfetto() -> None:
+    """It takes the track 0 for that of the thread whose number is the process's."""
+    mine, other = (composed((Kind.ASLEEP, (n, 0), 0)) for n in range(2))
+    assert {it["tid"] for it in (*mine, *other)} == {0, 2}  # the process is 1 here
+
+
 def test_a_run_waits_for_what_becomes_of_it() -> None:
     times = 10_000, 20_000, 30_000, 40_000, 50_000
     held = (Kind.HELD, 1, 3), (Kind.WORK, (0, 0), [task_record(1, times)])

@@ -332,7 +332,7 @@ class Composer:
         if (tid := self._callers.get(thread)) is None:
             tid = 0
             if self._callers:  # two threads may encode at the same time
-                self._tids = tid = self._tids + 1
+                tid = self._new_tid()
                 self._meta("thread_name", tid, {"name": f"caller {len(self._callers) + 1}"})
                 self._meta("thread_sort_index", tid, {"sort_index": 0})
             self._callers[thread] = tid
@@ -347,13 +347,18 @@ class Composer:
         if (track := self._tracks.get(place)) is not None:
             return track
         number, pid = place
-        self._tids += 1
         lane = lane_of(number)
-        track = self._tracks[place] = _Track(self._tids, lane)
+        track = self._tracks[place] = _Track(self._new_tid(), lane)
         args = {"name": name_of(number), "lane": lane}
         self._meta("thread_name", track.tid, {**args, "pid": pid} if pid else args)
         self._meta("thread_sort_index", track.tid, {"sort_index": track.tid})
         return track
+
+    def _new_tid(self) -> int:
+        self._tids += 1
+        if self._tids == self._pid:  # which Perfetto takes 0 for, and a container's program has 1
+            self._tids += 1
+        return self._tids
 
     def _meta(self, name: str, tid: int, args: dict[str, Any]) -> None:
         event = {"ph": "M", "name": name, "pid": self._pid, "tid": tid, "args": args}
