@@ -13,7 +13,7 @@ VENV = .venv/$(or $(PYTHON),default)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test chaos coverage lint format bench compatibility clean
+.PHONY: help bootstrap browser demo test chaos coverage lint format bench compatibility clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
@@ -25,7 +25,11 @@ bootstrap: ## bring Python, the environment and the tools
 demo: bootstrap ## measure the standard library's own source, on every core
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-test: bootstrap ## run all tests
+browser: ## bring a browser without a screen, for the tests of the report
+	@tools/browser </dev/null
+
+test: bootstrap ## run all tests (those of the report need a browser, and say so where none can be had)
+	@tools/browser </dev/null >/dev/null || true
 	@$(BIN)/python -m pytest $(ARGS)
 
 chaos: bootstrap ## everything at once, at random (SECONDS=600; ARGS="--seed 7"; PYTHON=3.14-dbg: with CPython's assertions)
@@ -39,7 +43,7 @@ lint: bootstrap ## check style, types and shell scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m mypy
-	@$(BIN)/shellcheck tools/bootstrap .ci/run
+	@$(BIN)/shellcheck -x tools/bootstrap tools/browser .ci/run
 
 format: bootstrap ## bring the source into its format
 	@$(BIN)/ruff check --fix-only --quiet .
