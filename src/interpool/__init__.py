@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interpool._options import Options
     from interpool._pmap import pmap
     from interpool._recommend import Recommendation, recommend
+    from interpool._report import report
     from interpool._statistics import Statistics
     from interpool._terms import Retry
 del TYPE_CHECKING  # no name of this package's
@@ -72,6 +73,7 @@ __all__ = [
     "explain",
     "pmap",
     "recommend",
+    "report",
     "shared",
 ]
 
@@ -111,6 +113,7 @@ _HOMES = {
     "explain": "_explain",
     "pmap": "_pmap",
     "recommend": "_recommend",
+    "report": "_report",
     "shared": "_inside.shared",
 }
 # Modules that are there by attribute, too; what they take is imported when it is used.
