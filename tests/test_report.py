@@ -109,10 +109,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ts": "soon"}, "has 'soon' as ts, not a number"),
+        ({"ts": "soon"}, "has 'soon' as ts, not a number from 0 on"),
         ({"ts": float("nan")}, "has nan as ts"),
         ({"ts": True}, "has True as ts"),
-        ({"dur": -1}, "has a dur of -1.0, less than nothing"),
+        ({"dur": -1}, "has -1 as dur"),
+        ({"ts": 1e300}, r"has 1e\+300 as ts"),
         ({"dur": None}, "has nothing as dur"),
         ({"name": 7}, "has 7 as name, not a text"),
         ({"tid": "1"}, "has '1' as tid"),
@@ -373,6 +374,18 @@ def test_too_many_spans_become_fewer_and_keep_their_time(limit: int) -> None:
         assert all(a.start + a.duration <= b.start + 1e-3 for a, b in pairwise(spans))
 
 
+def test_what_took_no_time_is_thinned_too() -> None:
+    traced = Traced(1)
+    tid = traced.worker()
+    for _ in range(100):
+        traced.run(tid, 0, 0)
+    _, drawn = thinned(trace_of(traced).workers, 0, 10)
+    assert [it.merged for it in drawn[0]] == [100]
+    # More tracks than there may be spans: merged as far as can be.
+    _, drawn = thinned(trace_of(ordinary(20, 40)).workers, 1e6, 10)
+    assert max(map(len, drawn)) < 6
+
+
 def test_what_is_drawn_is_what_there_was() -> None:
     trace = trace_of(failing())
     given = payload(trace, figures(trace).wall * 1e6)
@@ -426,6 +439,23 @@ def test_a_page_loads_nothing(tmp_path: Path) -> None:
     assert re.findall(r'(?:src|href)="(?!data:,)', text) == []
     assert "default-src 'none'" in html.unescape(text)
     assert len(text) < 100_000
+
+
+def test_a_number_that_is_none_is_shown_as_it_is(tmp_path: Path) -> None:
+    traced = Traced(1)
+    traced.run(traced.worker(), 0, 5, task=float("nan"))
+    interpool.report(traced.write(tmp_path / "run.json"), tmp_path / "run.html")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        interpool.report(traced.as_dict(), tmp_path / "no.html")
+    assert not (tmp_path / "no.html").exists()
+
+
+def test_more_workers_than_can_be_drawn_are_told(tmp_path: Path) -> None:
+    traced = Traced(1)
+    for _ in range(1_001):
+        traced.run(traced.worker(), 0, 5)
+    interpool.report(traced.as_dict(), tmp_path / "run.html")
+    assert "The first 1,000 of 1,001 workers are drawn." in (tmp_path / "run.html").read_text()
 
 
 def test_python_takes_files_and_what_they_hold(tmp_path: Path) -> None:

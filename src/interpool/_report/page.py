@@ -68,7 +68,9 @@ def page(of: Figures, advice: Sequence[Advice]) -> str:
 
 
 def _packed(given: dict[str, Any]) -> str:
-    text = json.dumps(given, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(
+        given, ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False
+    )
     # Lone surrogates, of file names say, are no text: they are shown as the question mark they are.
     return base64.b64encode(zlib.compress(text.encode(errors="replace"), 9)).decode()
 

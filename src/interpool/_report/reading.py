@@ -46,7 +46,8 @@ class _Document:
         self._at = 0
         self._lines = 1  # that begin before what is kept of the text
         self._block = _BLOCK
-        self._decode = json.JSONDecoder().raw_decode
+        # What Python writes for `inf` and `nan` is no JSON: as a text, it is refused or shown.
+        self._decode = json.JSONDecoder(parse_constant=str).raw_decode
 
     def events(self) -> Iterator[Any]:
         """Yield what is in `traceEvents`; what else there is, is in `info` by the end."""

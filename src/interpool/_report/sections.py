@@ -8,6 +8,7 @@ from typing import Any, Final
 from interpool._recommend import words
 from interpool._report.data import BAD, SHARES, Advice, Failure, Figures, Slow
 from interpool._report.markup import Markup, html
+from interpool._report.timeline import TRACKS
 
 NOTHING: Final = Markup("")
 _KINDS: Final[Mapping[str, str]] = {
@@ -115,6 +116,9 @@ def timeline(of: Figures, resolution: float) -> Markup:
             t"less than {_time(resolution / 1e6)}, neighbours are drawn as one; the figures on "
             t"this page are those of all.</p>"
         )
+    if len(of.workers) > TRACKS:
+        drawn = f"The first {TRACKS:,} of {len(of.workers):,} workers are drawn."
+        thinned = html(t'{thinned}<p class="hint">{drawn}</p>')
     running = of.seconds["run"] / of.wall if of.wall else 0.0
     busy = f"How busy workers were: on average {running:.1f} of {len(of.workers)} ran tasks"
     tracks = (

@@ -14,6 +14,7 @@ DRAWN: Final = (*KINDS, FAILED)
 # Bounds of what a page holds, however long the run was. Spans take some 8 bytes each once they are
 # compressed, details some 30: a page stays below 2 MB.
 _SPANS: Final = 150_000
+TRACKS: Final = 1_000  # as tall as a browser's canvas may be, on a screen of twice the sharpness
 _DETAIL_CHARACTERS: Final = 3_000_000
 _INSTANTS: Final = 2_000
 _BUCKETS: Final = 480  # of the utilisation over time: about two pixels each
@@ -37,7 +38,7 @@ def payload(trace: Trace, wall: float) -> dict[str, Any]:
         trace: what was read.
         wall: how long it took, in microseconds.
     """
-    tracks = trace.workers
+    tracks = trace.workers[:TRACKS]
     resolution, drawn = thinned(tracks, wall, _SPANS)
     names = _Numbers()
     details = _details([it for spans in drawn for it in spans])
@@ -69,9 +70,9 @@ def thinned(tracks: Sequence[Track], wall: float, limit: int) -> tuple[float, li
     """
     resolution = 0.0
     drawn = [[_drawn(it) for it in track.spans] for track in tracks]
-    while sum(map(len, drawn)) > limit:
+    while sum(map(len, drawn)) > limit and resolution <= wall:
         # At first what would do if all were merged into equal parts: it is never far off.
-        resolution = resolution * 2 if resolution else len(tracks) * wall / limit
+        resolution = resolution * 2 or len(tracks) * wall / limit or 1.0
         drawn = [list(_merged(track.spans, resolution)) for track in tracks]
     return resolution, drawn
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 # The one version of the format that there is.
 FORMAT: Final = 1
 POOL: Final = 0  # the pool's own track
+_MOST: Final = 1e15  # microseconds, or whatever is counted: thirty years
 # What a worker does with its time, in the order in which it is shown.
 KINDS: Final = ("start", "import", "transfer", "run", "idle")
 
@@ -169,8 +170,6 @@ class _Reading:
         if kind not in KINDS:
             return
         start, duration = self._number(event, "ts"), self._number(event, "dur")
-        if duration < 0:
-            raise self._wrong(f"has a dur of {duration}, less than nothing")
         span = Span(start, duration, kind, self._text(event, "name"), self._args(event))
         self._track(event).spans.append(span)
 
@@ -222,9 +221,8 @@ class _Reading:
 
     def _number(self, of: Mapping[str, Any], name: str) -> float:
         value: Any = of.get(name)
-        # `inf` and `nan` are no JSON, but Python's reader takes them.
-        if type(value) not in {int, float} or not abs(value) < float("inf"):
-            raise self._wrong(f"has {_shown(value)} as {name}, not a number")
+        if type(value) not in {int, float} or not 0 <= value < _MOST:  # which nan is not, either
+            raise self._wrong(f"has {_shown(value)} as {name}, not a number from 0 on")
         return float(value)
 
     def _text(self, of: Mapping[str, Any], name: str) -> str:

@@ -355,7 +355,11 @@ class Timeline {
     // Workers that follow each other may have one name.
     const row = this.tracks.findIndex(({ name: other, spans }) => other === name
       && spans.end.length && spans.start[0] - 1 <= time && spans.end.at(-1) + 1 >= time);
-    if (row < 0) return;
+    if (row < 0) {
+      const box = this.canvas.getBoundingClientRect();
+      this.tip.show({ title: `${name} is not among the workers drawn`, pairs: [] }, box.x, box.y);
+      return;
+    }
     const { spans } = this.tracks[row];
     const i = Math.min(firstAfter(spans, time + 0.2), spans.start.length - 1);
     this.chosen = { row, i };
