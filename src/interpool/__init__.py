@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from interpool._report import report
     from interpool._statistics import Statistics
     from interpool._terms import Retry
+    from interpool._trace import Trace
 del TYPE_CHECKING  # no name of this package's
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Statistics",
     "TaskInterrupted",
     "TaskTimeout",
+    "Trace",
     "TransferError",
     "__version__",
     "aio",
@@ -109,6 +111,7 @@ _HOMES = {
     "SharedArray": "_inside.arrays",
     "SharedBuffer": "_inside.buffers",
     "Statistics": "_statistics",
+    "Trace": "_trace",
     "doctor": "_doctor.examination",
     "explain": "_explain",
     "pmap": "_pmap",

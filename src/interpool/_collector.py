@@ -263,11 +263,17 @@ class Collector:
         """End a task with what its frame says, unless it is tried again."""
         task = outcome.task
         if task._message is not None:
-            error = _error_of(outcome)
+            error, number, trace = _error_of(outcome), task._task, self._engine.trace
             if error is not None:
                 if (final := self._engine.retrying.try_again(task, error)) is None:
+                    if trace is not None:
+                        trace.note_retried(number, task._name, error)
                     return
+                if trace is not None:
+                    trace.note_tried(number, outcome, error)
                 outcome = Outcome(task, channels.DIED, Raised(final))
+            elif trace is not None:
+                trace.note_tried(number, outcome, None)
         _end(outcome)
 
 

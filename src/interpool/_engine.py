@@ -26,6 +26,7 @@ thread SIGINT is `Deferred` meanwhile, and so are strikes in a task that uses a 
 
 import concurrent.futures
 import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -47,7 +48,7 @@ from interpool._inside import channels
 from interpool._inside.outcomes import describe
 from interpool._interrupts import Deferred, Latch
 from interpool._lanes.base import Host, Lane
-from interpool._reports import Notice
+from interpool._reports import Notice, report
 from interpool._retrying import Retrying
 from interpool._spares import SPARES
 from interpool._staff import Staff
@@ -62,6 +63,7 @@ from interpool._worker import Settings, Worker
 if TYPE_CHECKING:
     from interpool._inside.outcomes import Message
     from interpool._lots import Bell, Lot
+    from interpool._trace.recording import Recording
     from interpool._transport import Item
 
 _NO_MESSAGE: Final = (), ()  # of a task that is not sent
@@ -73,9 +75,11 @@ class Engine:
 
     Attributes:
         timing: what the pieces of a map are to be worth.
+        trace: what takes down what is done, while anything does.
     """
 
     timing = NEAR
+    trace: Recording | None = None
 
     def __init__(
         self,
@@ -184,8 +188,12 @@ class Engine:
         future: Future[Any] = Future(self, name, next(self._task_numbers))
         future._work = work
         future._terms = terms
+        if self.trace is not None:
+            future._submitted = self.trace.clock()
         if terms.retry is not None:
             future._message = _NO_MESSAGE
+            if self.trace is not None:
+                self.trace.hold(future._task)
         with Deferred(), self.lock:
             self.check_open()
             self.make_ready(terms)
@@ -210,6 +218,8 @@ class Engine:
         if terms.retry is not None:
             task._message = message
             task._environment = environment
+            if self.trace is not None:
+                self.trace.hold(number)
         return item_of(number, environment, message, is_watched=terms.timeout is not None)
 
     def make_ready(self, terms: Terms) -> Transport:
@@ -324,6 +334,11 @@ class Engine:
         self.staff.put_off = None
         self.hire()
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether it is the calling thread that reads results."""
+        return self._collector is not None and self._collector.is_read_here
+
     def nudge(self) -> None:
         """Have a thread that reads see that a future has ended without a result."""
         if (collector := self._collector) is not None and collector.is_read_elsewhere:
@@ -375,6 +390,7 @@ class Engine:
         with Deferred():
             withdrawn: list[Task] = []
             with self.lock:
+                self._note_shutdown()
                 self.refusal = self.refusal or refusal
                 if cancel:
                     withdrawn = self.tasks.withdraw_all(concurrent.futures.CancelledError)
@@ -383,6 +399,22 @@ class Engine:
                     self._dismiss(self.transport)
                     self._wake(self.transport)
             self._settle_all(withdrawn)
+            self._end_unused_trace()
+
+    def _note_shutdown(self) -> None:
+        if self.trace is not None and self.refusal is None:
+            self.trace.mark("shutdown", None, {})
+
+    def _end_unused_trace(self) -> None:
+        """End the trace of a closed pool that nobody has used, or which has ended."""
+        if self.trace is not None and self._collector is None:
+            self._end_trace()
+
+    def _end_trace(self) -> None:
+        if (trace := self.trace) is not None:
+            trace.close(is_over=True)
+            if trace.writer is not None and (error := trace.writer.error) is not None:
+                report(logging.ERROR, "a trace could not be written", error=error)
 
     def terminate(
         self, refusal: str, grace: float = SHORT_GRACE, *, is_quiet: bool = False
@@ -397,6 +429,7 @@ class Engine:
         """
         with Deferred():
             with self.lock:
+                self._note_shutdown()
                 self.is_quiet = self.is_quiet or is_quiet
                 self.refusal = self.refusal or refusal
                 self.is_terminated = True
@@ -407,6 +440,7 @@ class Engine:
                     self._dismiss(self.transport)
                     self._wake(self.transport)
             self._settle_all(withdrawn)
+            self._end_unused_trace()
 
     def pause(self) -> None:
         """Have all workers go when they have done what they do, and start none until `resume`."""
@@ -500,6 +534,9 @@ class Engine:
         self.done.set()
         self._is_paused = False
         self._reports.clear()
+        if self.trace is not None:
+            self.trace.disown()
+            self.trace = None
 
     # --- told by the collector -------------------------------------------------------------------
 
@@ -552,6 +589,8 @@ class Engine:
         elif self.staff.fill():
             self.idling.note_begun()
         self.tasks.feed()
+        if self.trace is not None:
+            self.trace.tick()
         return self._is_short() or self._lacks_successor() or self._lacks_hosts()
 
     def report(self, subject: int, kind: int, payload: Any = None) -> None:
@@ -600,6 +639,7 @@ class Engine:
         if not self.done.is_set():
             SPARES.renew(min(self.staff.hired, self.staff.most))
         _lifetime.forget(self, leaves_some=not is_last)
+        self._end_trace()
         self.done.set()
         return is_last
 
@@ -683,8 +723,7 @@ class Engine:
                         self.staff.admit_one()
                         self.idling.note_begun()
                         continue
-                    ends, report = self.transport.worker_ends, self.report
-                    newcomers.append(self.staff.hire(ends, report, is_successor=not is_short))
+                    newcomers.append(self._hire_one(self.transport, is_successor=not is_short))
             while newcomers:
                 worker = newcomers.pop()
                 try:
@@ -695,6 +734,12 @@ class Engine:
                     for lost in newcomers if worker.is_started else (worker, *newcomers):
                         self._report_unstarted(lost, error)
                     raise
+
+    def _hire_one(self, transport: Transport, *, is_successor: bool) -> Worker:
+        worker = self.staff.hire(transport.worker_ends, self.report, is_successor=is_successor)
+        if self.trace is not None:
+            self.trace.watch(worker)
+        return worker
 
     def _report_unstarted(self, worker: Worker | Host, error: BaseException) -> None:
         if isinstance(worker, Host):

@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from interpool._worker import Settings
 
 if TYPE_CHECKING:
     from interpool._shared import Shared
+    from interpool._trace import Trace
 
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _numbers = itertools.count()
@@ -298,6 +300,33 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
             self._engine.terminate(_AFTER_SHUTDOWN, is_quiet=True)
         self.shutdown(wait=True)
         return False
+
+    def trace(self, path: str | os.PathLike[str] | None = None) -> Trace:
+        """Record what every worker does, as trace events that Perfetto (ui.perfetto.dev) shows.
+
+        Each task's wait and run, what was sent, imports, starts of workers and idle stretches. It
+        goes on until the trace is closed, by `with` or `close`, or until the pool ends. A task that
+        runs when it begins is not in it.
+
+        Args:
+            path: a file to write to, whose events another program can read at any time; what it
+                held is gone. None: they are kept in memory (`Trace.events`).
+
+        Returns:
+            The trace, which is a context manager.
+
+        Raises:
+            OSError: if the file cannot be written.
+            RuntimeError: if this pool is being traced, or was shut down.
+            BrokenInterpreterPool: as `submit` does.
+
+        Thread-safety: may be called from any thread, and while tasks run.
+
+        .. versionadded:: 0.1
+        """
+        from interpool._trace import begin
+
+        return begin(self._engine, path)
 
     def statistics(self) -> Statistics:
         """Return what the pool has done and does now, in figures: a snapshot that stays as it is.

@@ -55,6 +55,7 @@ class Hearing:
             channels.GONE: self._hear_gone,
             channels.NESTS: lambda _, __, ___: _exit.watch(),
             channels.HELD: self._hear_held,
+            channels.TRACED: self._hear_traced,
         }
 
     def act_on(self, subject: int, kind: int, payload: Any, outcomes: Outcomes) -> None:
@@ -80,6 +81,9 @@ class Hearing:
         engine = self._engine
         failure = _refusal_in(kind, payload)
         if failure is not None and number is not None and engine.fallback.takes(number):
+            if engine.trace is not None and failure[4] is not None:
+                name = engine.tasks.in_flight[number]._name
+                engine.trace.note_diverted(number, name, failure[4][0])
             if warning := engine.fallback.divert(number, failure):
                 outcomes.append(Notice(warning, FallbackWarning))
             return
@@ -90,6 +94,8 @@ class Hearing:
             return
         if kind == channels.STRUCK or task._stop is not None:
             kind, payload = channels.STRUCK, _stop_of(task, kind, payload)
+        if engine.trace is not None and kind not in _VALUES and kind != channels.EACH:
+            engine.trace.note_answer(task, payload)
         may_be_tried_again = task._message is not None and kind not in _VALUES
         if isinstance(task, Piece) and not outcomes and not may_be_tried_again:
             task.lot.deliver(task, kind, payload)
@@ -109,6 +115,10 @@ class Hearing:
             self._answer(number, channels.DIED, failure, outcomes)
 
     # --- workers ---------------------------------------------------------------------------------
+
+    def _hear_traced(self, number: int, payload: Any, _: Outcomes) -> None:
+        if (trace := self._engine.trace) is not None:
+            trace.note_work(number, payload)
 
     def _hear_begun(self, number: int, _: None, __: Outcomes) -> None:
         self._engine.staff.note_begun(number)
@@ -142,6 +152,9 @@ class Hearing:
         """A worker's loop broke down, perhaps with a task; the next would, if it never began."""
         task, description = payload
         failure = Failure.from_frame(description)
+        if self._engine.trace is not None:
+            details = {"error": failure.headline()}
+            self._engine.trace.mark("worker died", (number, 0), details)
         self._strand_one(task, failure, outcomes)
         if self._engine.staff.is_new(number):
             self._break(failure, outcomes)
@@ -149,7 +162,13 @@ class Hearing:
     def _hear_left(self, number: int, _: None, outcomes: Outcomes) -> None:
         """A worker's loop has ended: all that it had to say has been read."""
         engine = self._engine
+        recycled = engine.staff.recycled
         if (worker := engine.staff.note_left(number)) is not None:
+            if engine.trace is not None:
+                engine.trace.note_handed_over(number)
+                if engine.staff.recycled > recycled:
+                    details = {"tasks": worker.board[channels.DONE]}
+                    engine.trace.mark("worker recycled", (number, 0), details)
             if worker.board[channels.STOPPED] and engine.transport is not None:
                 engine.transport.note_stopped()
                 if number in engine.staff.abandoned:
@@ -163,6 +182,8 @@ class Hearing:
         engine = self._engine
         outcomes.append(Output(number, None))
         engine.staff.note_gone(number)
+        if engine.trace is not None:
+            engine.trace.note_handed_over(number)
         engine.stopper.note_gone(number)
         if engine.transport is not None:
             engine.transport.ring_again()

@@ -89,16 +89,24 @@ class _Source:
             self._add_held()
 
     def _add_chunks(self, size: int) -> None:
-        held, lot = self._held, self._lot
+        held = self._held
         while len(held) >= size:
-            lot.add([lot.call.chunk(held[:size])])
+            self._encode_and_add(held[:size])
             del held[:size]
 
     def _add_held(self) -> None:
         if self._held:
-            held, call = self._held[:], self._lot.call
+            held = self._held[:]
             self._held.clear()
-            self._lot.add(call.units(held) if self._chunksize is None else [call.chunk(held)])
+            self._encode_and_add(held)
+
+    def _encode_and_add(self, items: list[tuple[Any, ...]]) -> None:
+        call, trace = self._lot.call, self._lot.engine.trace
+        began = 0 if trace is None else trace.clock()
+        units = call.units(items) if self._chunksize is None else [call.chunk(items)]
+        if trace is not None:
+            trace.note_encoded(began, call.name, None, len(items))
+        self._lot.add(units)
 
 
 def map_items(

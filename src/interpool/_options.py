@@ -128,11 +128,15 @@ def submit(
         _routing.IS_FREE_THREADED and _routing.prefers_threads(engine, terms)
     ):
         return engine.submit_work((fn, args, kwargs), name_of(fn), terms)
+    trace = engine.trace
+    began = 0 if trace is None else trace.clock()
     try:
         call = Call.of(fn)
         message = call.message(args, kwargs)
     except TransferError as error:
         return engine.refuse(error)
+    if trace is not None:
+        trace.note_encoded(began, call.name, message)
     if _routing.is_ignorant and terms.lane == "auto":  # what most calls meet
         return engine.submit(message, call.name, terms)
     lane = _routing.lane_of(engine, terms, fn, call, args, kwargs)

@@ -73,6 +73,8 @@ class Retrying:
         number = engine.new_number()
         watched = task._terms.timeout is not None
         item = item_of(number, task._environment, message, is_watched=watched)
+        if engine.trace is not None:
+            engine.trace.hold(number, len(task._failures) + 1)
         with engine.lock:
             is_sent = engine.tasks.resend(task, number, item)
             if is_sent:

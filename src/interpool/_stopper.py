@@ -120,7 +120,7 @@ class Stopper:
         self._unnamed += worker is None
         for it in told:
             if worker is None:
-                it.board[channels.HEED] = 1
+                it.board[channels.HEED] |= channels.SAY
             it.strike(number)
 
     def stop_all(self, grace: float) -> None:
@@ -203,7 +203,7 @@ class Stopper:
         self._unnamed -= not order.is_named
         if not order.is_named and not self._unnamed:
             for worker in self._engine.staff.everybody():
-                worker.board[channels.HEED] = 0
+                worker.board[channels.HEED] &= ~channels.SAY
 
     def _is_set(self, key: Hashable, when: float, action: Callable[[], None]) -> bool:
         """Set the clock; return whether there is one. If not, the caller acts at once."""
@@ -309,6 +309,8 @@ class Stopper:
         if not self._engine.staff.abandon(worker):
             return False
         stop.abandoned = worker.name
+        if (trace := self._engine.trace) is not None:
+            trace.note_abandoned(worker, task, stop)
         self._engine.warn(
             f"{task._name} {stop.lateness}, so its worker {worker.name} was abandoned: it goes on "
             "until the task returns, and is replaced meanwhile. A call that stays in C code cannot "

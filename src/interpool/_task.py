@@ -59,6 +59,7 @@ class Task:
     _failures: tuple[str, ...] = ()
     _stop: Stop | None = None
     _work: Work | None = None  # what a thread of this interpreter is to call
+    _submitted = 0  # when that was, if it is traced
     _lane: Lane | None = None  # where it was sent, if not to the interpreters
 
     @property

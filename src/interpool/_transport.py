@@ -29,8 +29,10 @@ closed only when no worker is left that could use them.
 import _interpqueues
 import contextlib
 import marshal
+import math
 import os
 import select
+import threading
 import time
 from typing import Any, Final
 
@@ -223,9 +225,20 @@ def _waiting_in(pool: Transport) -> int:
         return 0
 
 
-# Of the tasks behind so many, one in so many is timed.
+# Of the tasks behind so many, one in so many is timed; all of them while any pool is traced.
 _FIRST: Final = 1_024
 _EVERY: Final = 8
+_first = float(_FIRST)
+_traced = 0  # pools
+_tracing = threading.Lock()
+
+
+def time_all(*, is_on: bool) -> None:
+    """Have every task timed from now on, for there is one trace more; or one less."""
+    global _first, _traced  # noqa: PLW0603 - looked at for each task
+    with _tracing:
+        _traced += 1 if is_on else -1
+        _first = math.inf if _traced else float(_FIRST)
 
 
 def item_of(
@@ -243,7 +256,7 @@ def item_of(
     measured = 0
     if is_watched:
         measured = -time.monotonic_ns()
-    elif task < _FIRST or not task % _EVERY:
+    elif task < _first or not task % _EVERY:
         measured = time.monotonic_ns()
     head = marshal.dumps((task, measured, environment, *parts))
     return (head, *large) if large else head

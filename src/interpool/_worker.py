@@ -167,6 +167,10 @@ class Worker:
         """Have a task interrupted, should this be the worker that runs it, or is about to."""
         self._orders.put(f"strike({task})")
 
+    def end_trace(self, number: int) -> None:
+        """Have it hand over what it has taken down for a trace, and take down nothing more."""
+        self._orders.put(f"end_trace({number})")
+
     def forget(self, task: int) -> None:
         """Take back a strike: the task has ended.
 
@@ -189,6 +193,8 @@ class Worker:
         """Create, obey, end. Whatever happens, `GONE` is the last that is heard of it."""
         try:
             begin = time.monotonic()
+            if self.board[channels.HEED]:
+                self.board[channels.BEGAN] = time.monotonic_ns()
             with _bulk_queue() as bulk, _interpreter() as (interpreter, is_spare):
                 self._boot(interpreter, bulk, is_spare=is_spare)
                 self.ready_after = time.monotonic() - begin

@@ -612,3 +612,22 @@ def test_the_columns_of_a_table_are_written_once() -> None:
     assert Path("out").read_text() == "name,twice\na,2\n"
     assert run(*resumed)[0] == 1
     assert Path("out").read_text() == "name,twice\na,2\n"
+
+
+# --- What workers did ----------------------------------------------------------------------------
+
+
+def test_a_trace_of_a_run(tmp_path: Path) -> None:
+    lines = "".join(f"{n}\n" for n in range(1_000))
+    assert written("jobs:same", "--trace", "run.json", stdin=lines.encode()) == lines
+    trace = json.loads(Path("run.json").read_text())
+    assert trace["otherData"]["command"] == "interpool map jobs:same"
+    runs = [it["args"] for it in trace["traceEvents"] if it.get("cat") == "run"]
+    assert {(it["function"], it["outcome"]) for it in runs} == {("jobs:same", "done")}
+    code, _, err = run("jobs:same", "--trace", str(tmp_path / "none" / "run.json"), stdin=b"1\n")
+    assert code == 2
+    assert err == f"Error: {tmp_path}/none/run.json cannot be written: No such file or directory.\n"
+    Path("lines").write_text("1\n")
+    code, _, err = run("jobs:same", "lines", "--trace", "lines")
+    assert code == 2
+    assert "--trace lines is used for something else, too" in err

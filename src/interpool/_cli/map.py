@@ -100,6 +100,7 @@ Exit codes:
     type=click.IntRange(min=1),
     help="Records sent together.  [default: by what they take]",
 )
+@click.option("--trace", metavar="FILE", help="Where what workers did goes, for ui.perfetto.dev.")
 @click.option("--progress/--no-progress", "is_shown", default=None, help="[default: on a terminal]")
 @click.option("--debug", is_flag=True, help="Show the traceback of what fails.")
 def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) -> int:
@@ -191,7 +192,7 @@ def _check(options: dict[str, Any]) -> None:
 def _check_files(options: dict[str, Any]) -> None:
     """Refuse to write into what is to be read, or twice into one file."""
     there = [Path(it) for it in options["sources"] if it != STDIN]
-    for name in ("output", "errors", "resume"):
+    for name in ("output", "errors", "resume", "trace"):
         path = Path(options[name] or os.devnull)
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")

@@ -24,6 +24,7 @@ LATER: Final = (
     *("holding", "locks", "events"),
     *("formats", "strides", "memory", "buffers", "arrays"),
     *("wire", "relay"),
+    "tracing",
 )
 
 for _name in MODULES:

@@ -25,22 +25,29 @@ VALUE_PLAIN, VALUE_PICKLED, FAILED, EACH, STRUCK, LOST = range(6)
 # an outcome, whose kind is the payload, comes in shared memory (`process`); a task has made a pool
 # there; the interpreter does not end, for that pool has given up a worker (`_exit`); its board
 # names a task now, as it was asked to say (`HEED`). And what main says itself: the interpreter of a
-# worker that has left does not end yet, for threads go on there; what users are to be told.
+# worker that has left does not end yet, for threads go on there; what users are to be told. And
+# what a worker has taken down of what it does (`tracing`), or None, if it will take down nothing
+# more.
 BEGUN, UNSTARTED, DIED, LEFT, GONE, HUNGRY, WAKE, SAID, FULL, TAKEN, HIT = range(6, 17)
-RETIRING, SHARED, NESTS, HELD, NAMED, HELD_UP, TOLD = range(17, 24)
+RETIRING, SHARED, NESTS, HELD, NAMED, HELD_UP, TOLD, TRACED = range(17, 25)
 
 # A worker's board: numbers of 8 bytes in memory of main's, which one of the two sides writes and
 # the other looks at when it likes. The task that it runs, or did last, 0 when it sleeps, or
 # `PREPARING`; since when it sleeps (`time.monotonic_ns`); how many it has done; whether it is to
 # leave, which main writes; how many run times, and how many times of waiting, were measured:
 # nanoseconds, the last of which follow in two rings; when its loop is over, how many threads go on
-# there that tasks have started, for which the end of its interpreter waits; whether it is to say
-# which task it has taken, as soon as its board names that, which main writes; whether it has left
-# because it took a `STOP`.
-TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS, HEED, STOPPED = range(9)
+# there that tasks have started, for which the end of its interpreter waits; what it is to do as
+# soon as its board names the task that it has taken, which main writes: the sum of `SAY`, to say
+# so, and of `TRACE` times the number of a trace, to take down what it does; whether it has left
+# because it took a `STOP`; while it takes down, since when the task runs, or, before its first,
+# when it began to start, which main writes.
+TASK, SLEEPS_SINCE, DONE, LEAVE, RUNS, WAITS, THREADS, HEED, STOPPED, BEGAN = range(10)
+SAY, TRACE = 1, 2
+# In place of the time at which a task was submitted, if that is not known, but it is traced.
+UNTIMED = 1
 RING = 128
 PREPARING = -1  # it imports what is to be there, or runs its initializer
-FIRST_RUN = STOPPED + 1
+FIRST_RUN = BEGAN + 1
 FIRST_WAIT = FIRST_RUN + RING
 BOARD = FIRST_WAIT + RING
 

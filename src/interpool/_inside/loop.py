@@ -26,7 +26,7 @@ TYPE_CHECKING = False  # importing `typing` would cost each worker 3 ms
 if TYPE_CHECKING:
     from typing import Any
 
-    from interpool._inside import channels, gate, outcomes, surroundings, values
+    from interpool._inside import channels, gate, outcomes, surroundings, tracing, values
 else:
     import _interpool_channels as channels
     import _interpool_gate as gate
@@ -83,6 +83,7 @@ class Loop:
         # When it was submitted (`time.monotonic_ns`; negative if main is to be told when it
         # begins, 0 if nobody wants to know), and when it began.
         self.measured = self.began = 0
+        self.trace: tracing.Recorder | None = None  # while it takes down what it does
 
     def send(self, subject: int, kind: int, payload: Any) -> None:
         """Send one frame: in the pipe if it goes there in one piece, else by the bulk queue."""
@@ -122,10 +123,14 @@ class Loop:
         more than a short task, and where tasks come in a stream the next one is there by then.
         """
         item = self.take_task()
+        if item is not None:
+            return item
         while item is None:
             channels.give_way()
             if (item := self.take_task()) is not None:
                 break
+            if (trace := self.trace) is not None:  # once: another thread ends it
+                trace.flush()
             self.board[channels.SLEEPS_SINCE] = _now()
             self.board[channels.TASK] = 0
             # Given up since it last looked: nobody would wake it. Main does it the other way round,
@@ -138,6 +143,8 @@ class Loop:
             # then on brings a ring of its own, so nobody else needs to look.
             if item is not None and _interpqueues.get_count(self.tasks):
                 channels.ring(self.rings, self.bell_in)
+        if (trace := self.trace) is not None:
+            trace.woken = _now()
         return item
 
     def take_task(self) -> Any:
@@ -174,8 +181,10 @@ class Loop:
             head, *large = (item,) if type(item) is bytes else item
             task, measured, environment, *parts = marshal.loads(head)
             self.current = board[channels.TASK] = task
-            if board[channels.HEED]:
-                self.send(self.number, channels.NAMED, task)
+            trace = self.heed(task) if board[channels.HEED] else None
+            if trace is not None:
+                trace.take(task, measured, parts[0], head, large)
+                measured = measured or channels.UNTIMED
             del item, head  # no task's data outlives the task here
             surroundings.adopt(environment)
             self.measured, self.began = measured, 0
@@ -189,10 +198,14 @@ class Loop:
             done += number
             surroundings.flush()  # before the answer: it is read in that order
             board[channels.DONE] = done
+            if trace is not None:
+                trace.is_answering = True
             try:
                 self.send(task, kind, payload)
             except (ValueError, MemoryError) as error:  # more than marshal or memory takes
                 self.send(task, channels.FAILED, outcomes.describe(error, "result"))
+            if trace is not None:
+                trace.answer(kind, payload)
             del payload
             self.current = None
 
@@ -201,12 +214,30 @@ class Loop:
         left = most - done
         return left <= 1 or (done > 0 and (_now() - since) // done * left < self.notice)
 
-    def note_begin(self, task: int) -> None:
+    def heed(self, task: int) -> tracing.Recorder | None:
+        """Do what the board asks for at the begin of a task; return what takes it down."""
+        asked = self.board[channels.HEED]
+        if asked & channels.SAY:
+            self.send(self.number, channels.NAMED, task)
+        number, trace = asked // channels.TRACE, self.trace
+        if number and (trace is None or trace.number != number):
+            if trace is not None:
+                trace.close()
+            trace = self.trace = values.module_inside("tracing").Recorder(
+                number, self.number, self.results, self.board, channels.BEGAN
+            )
+            trace.watch()
+        return trace if number else None
+
+    def note_begin(self, task: int) -> tracing.Recorder | None:
         """Take down how long a task has waited, when all is loaded and its function is called."""
         self.began = now = _now()
         if self.measured < 0:
             self.send(self.number, channels.TAKEN, (task, now))
-        self.note_time(channels.WAITS, channels.FIRST_WAIT, now - abs(self.measured))
+        if self.measured != channels.UNTIMED:
+            self.note_time(channels.WAITS, channels.FIRST_WAIT, now - abs(self.measured))
+        trace = self.trace
+        return None if trace is None else trace.begin(now)
 
     def note_time(self, count: int, first: int, nanoseconds: int) -> None:
         """Write a time into one of the board's rings, which begins there, and count it."""
@@ -234,7 +265,11 @@ class Loop:
             # and of those that prepare; there must be nothing in between.
             self.board[channels.TASK] = channels.PREPARING
             self.send(self.number, channels.BEGUN, None)
-            failure = outcomes.prepare(preload, initializer)
+            note = None
+            if self.board[channels.HEED] and (trace := self.heed(channels.PREPARING)) is not None:
+                trace.begin_worker(self.board[channels.BEGAN] or since, "interpreter")
+                note = trace.note_prepared
+            failure = outcomes.prepare(preload, initializer, note)
             self.board[channels.TASK] = 0
             surroundings.flush()
             self.notice += SLOWER * (_now() - since)
@@ -248,9 +283,13 @@ class Loop:
                 self.number, channels.DIED, (self.current, outcomes.describe(error, "worker"))
             )
         finally:
-            for fd in self.ebb or ():
-                os.close(fd)
-            channels.write(self.results, last)
+            try:
+                if (trace := self.trace) is not None:
+                    trace.close()
+            finally:
+                for fd in self.ebb or ():
+                    os.close(fd)
+                channels.write(self.results, last)
 
 
 _handle = _thread._ThreadHandle()
@@ -317,6 +356,19 @@ _FRAME = channels.ATOMIC_WRITE - channels.HEADER
 def forget(task: int) -> None:
     """A task that was not struck here has ended."""
     gate.forget(task)
+
+
+def end_trace(number: int) -> None:
+    """Take down nothing more for a trace, and say so, when all that was is sent."""
+    loop = _loop
+    if loop is None:
+        return
+    if (trace := loop.trace) is not None and trace.number == number:
+        loop.trace = None
+        trace.end_trace()
+    else:
+        frame = marshal.dumps((loop.number, channels.TRACED, (number, 0, None)))
+        channels.write(loop.results, channels.with_length(frame))
 
 
 def tell(kind: int) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from interpool._inside import channels, gate, values
+    from interpool._inside import channels, gate, tracing, values
 else:
     import _interpool_channels as channels
     import _interpool_gate as gate
@@ -331,17 +331,20 @@ _Coroutine = type(_coroutine)
 _coroutine.close()
 del _coroutine
 
+# Called when all is loaded, and the function about to be called; returns what takes down how that
+# goes, if anything does.
+type Begin = Callable[[int], tracing.Recorder | None]
+
 
 def call(
     task: int,
     function: Callable[..., Any],
-    args: Iterable[Any],
+    args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    begin: Callable[[int], None] | None = None,
+    begin: Begin | None = None,
 ) -> tuple[int, Any]:
     """Run one task; return `(kind, payload)` of its outcome, whatever it does."""
-    if begin is not None:
-        begin(task)
+    trace = None if begin is None else begin(task)
     failure = None
     try:
         try:
@@ -359,7 +362,11 @@ def call(
         del failure
         gate.tidy()
         gate.end_struck(task)
+        if trace is not None:
+            trace.end(function, args, kwargs, is_shown=True)
         return channels.STRUCK, gate.struck_at
+    if trace is not None:
+        trace.end(function, args, kwargs, is_shown=failure is not None)
     if failure is not None:
         try:
             return channels.FAILED, describe(failure, "run")
@@ -376,7 +383,7 @@ def call_each(
     function: Callable[..., Any],
     items: Iterable[Any],
     budget: int,
-    begin: Callable[[int], None] | None = None,
+    begin: Begin | None = None,
     load: Callable[[Any], tuple[Any, ...]] | None = None,
 ) -> tuple[int, Any]:
     """Run some calls; return the outcome of each. One that fails does not stop the others.
@@ -389,8 +396,9 @@ def call_each(
     """
     found: list[Any] = []
     failures: dict[int, Description] = {}
-    if begin is not None:
-        begin(task)
+    trace = None if begin is None else begin(task)
+    if trace is not None:
+        items, load = trace.each(function, items, load)
     since = _now()
     try:
         gate.open_gate(task)
@@ -401,6 +409,8 @@ def call_each(
     except gate.Interrupted:
         gate.end_struck(task)
         is_struck = True
+    if trace is not None:
+        trace.end_each()
     if is_struck:
         gate.tidy()
         return channels.STRUCK, gate.struck_at
@@ -481,7 +491,7 @@ def outcome_of(
     task: int,
     parts: Sequence[Any],
     large: list[Any],
-    begin: Callable[[int], None] | None = None,
+    begin: Begin | None = None,
 ) -> tuple[int, Any]:
     """Do what a task's message asks; return `(kind, payload)` of the answer.
 
@@ -489,7 +499,7 @@ def outcome_of(
         task: its number.
         parts: of the message.
         large: of the message.
-        begin: called with the number when all is loaded, and the function about to be called.
+        begin: see `Begin`; called with the number.
     """
     stage = "function"
     try:
@@ -520,16 +530,30 @@ def outcome_of(
     return call(task, function, args, kwargs, begin)
 
 
-def prepare(preload: tuple[str, ...], initializer: Message | None) -> Description | None:
-    """Import the preloaded modules and run the initializer; return what failed, if anything."""
+def prepare(
+    preload: tuple[str, ...],
+    initializer: Message | None,
+    note: Callable[[str], None] | None = None,
+) -> Description | None:
+    """Import the preloaded modules and run the initializer; return what failed, if anything.
+
+    Args:
+        preload: the modules.
+        initializer: what it asks for.
+        note: told, when it is done, what is done.
+    """
     for name in preload:
         try:
             __import__(name)
         except BaseException as error:
             return describe(error, "preload")
+    if preload and note is not None:
+        note("preload")
     if initializer is not None:
         parts, large = initializer
         kind, payload = outcome_of(0, parts, list(large))
+        if note is not None:
+            note("initializer")
         if kind == channels.STRUCK:
             return describe(gate.Interrupted(), "initializer")
         if (

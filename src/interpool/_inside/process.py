@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from interpool._inside import channels, gate, outcomes, surroundings, values
+    from interpool._inside import channels, gate, outcomes, surroundings, tracing, values
 else:
     import _interpool_channels as channels
     import _interpool_gate as gate
@@ -54,8 +54,10 @@ switchboard: int | None = None
 type Part = bytes | str
 type Board = memoryview[int]
 
-# On a board: the number of the task that has begun last, and of the one that is to stop.
-HAS_BEGUN, IS_STRUCK = range(2)
+# On a board: the number of the task that has begun last, and of the one that is to stop; of the
+# trace for which it takes down what it does, 0 for none; and, while it does, since when the task
+# runs, or, before the first, when it began to start.
+HAS_BEGUN, IS_STRUCK, TRACE, BEGAN = range(4)
 
 
 # --- Messages of several parts: the first in the stream, all of them in shared memory if large ---
@@ -202,7 +204,7 @@ def new_board() -> int:
     Raises:
         OSError: if the system has no memory to share, or no descriptor of it.
     """
-    return _share([bytes(8 * (IS_STRUCK + 1))])
+    return _share([bytes(8 * (BEGAN + 1))])
 
 
 def board_of(memory: int) -> Board:
@@ -225,6 +227,7 @@ class Process:
         self.socket = sock
         self.receiver = Receiver(sock)
         self.current: int | None = None
+        self.trace: tracing.Recorder | None = None
 
     def send(self, subject: int, kind: int, payload: Any) -> None:
         """Send a frame: by the pipe if it goes there in one piece, else in shared memory."""
@@ -275,18 +278,38 @@ class Process:
         gate.armed[self.current] = _thread.get_ident()
         return map(_thread.interrupt_main, (signal.SIGINT,))
 
-    def note_begin(self, task: int) -> None:
+    def note_begin(self, task: int) -> tracing.Recorder | None:
         """Note that a task begins, and tell main if it wants to know."""
         self.board[HAS_BEGUN] = task
         if self.is_watched:
             self.send(self.number, channels.TAKEN, (task, outcomes.clock()))
+        return None if self.trace is None else self.trace.begin(outcomes.clock())
+
+    def heed(self) -> tracing.Recorder | None:
+        """Begin or end to take down what it does, as the board has it."""
+        number, trace = self.board[TRACE], self.trace
+        if trace is not None and trace.number != number:
+            self.trace = None
+            trace.close()
+        if number and self.trace is None:
+            trace = values.module_inside("tracing").Recorder(
+                number, self.number, self.results, self.board, BEGAN
+            )
+            trace.process = os.getpid()
+            trace.watch()
+            self.trace = trace
+        return self.trace
 
     def serve(self) -> None:
         """Answer messages until there are none."""
         while (parts := self.receiver.receive()) is not None:
             head, *large = parts
+            received = outcomes.clock()
             task, measured, environment, *asked = marshal.loads(head)  # type: ignore[arg-type]
             self.is_watched = measured < 0
+            if (trace := self.heed()) is not None:
+                trace.woken = received
+                trace.take(task, measured, asked[0], head, large)
             self.listen()  # before there is a task: a strike that was meant for the last one lands
             self.current = task
             # Main writes, and sends the signal afterwards: if that came before the line above, what
@@ -302,6 +325,9 @@ class Process:
             if (relay := sys.modules.get("_interpool_relay")) is not None:
                 relay.send_drops()
             surroundings.flush()
+            if trace is not None:  # before the answer, behind which nobody listens
+                trace.answer(kind, payload)
+                trace.flush()
             try:
                 self.send(task, kind, payload)
             except (ValueError, MemoryError, OSError) as error:  # too many descriptors open, say
@@ -372,7 +398,11 @@ def _run(sock: socket.socket, results: int, board: Board) -> None:
     _thread.set_name(names[1])
     surroundings.begin(number, results, names, environment)
     process.current = 0
-    failure = outcomes.prepare(preload, initializer)
+    trace, note = process.heed(), None
+    if trace is not None:
+        trace.begin_worker(board[BEGAN], "process")
+        note = trace.note_prepared
+    failure = outcomes.prepare(preload, initializer, note)
     process.current = None
     surroundings.flush()
     if failure is None:

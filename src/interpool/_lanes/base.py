@@ -64,6 +64,20 @@ class Host(ABC):
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
 
+    @property
+    @abstractmethod
+    def place(self) -> tuple[int, int]:
+        """Its number as a worker, and the identifier of its process, or 0."""
+
+    @property
+    @abstractmethod
+    def began(self) -> int:
+        """When the task has begun (`time.monotonic_ns`), if that is traced; else 0."""
+
+    @abstractmethod
+    def heed_trace(self, number: int) -> None:
+        """Take down what is done for a trace; for 0, nothing more. The engine's lock is held."""
+
     @abstractmethod
     def strike(self) -> None:
         """Interrupt the task. The engine's lock is held."""
@@ -99,6 +113,11 @@ class Lane(ABC):
         return not (self._hosts or self._waiting or self._lots)
 
     @property
+    def hosts(self) -> list[Host]:
+        """All that there are."""
+        return [*self._hosts]
+
+    @property
     def running(self) -> int:
         """How many tasks the hosts have."""
         return sum(1 for host in self._hosts if host.task is not None)
@@ -118,6 +137,8 @@ class Lane(ABC):
         task._lane = self
         task._stage = Stage.SENT
         self._engine.tasks.note_elsewhere(task)
+        if self._engine.trace is not None:
+            self._engine.trace.note_lane(task, self)
         self._waiting.append(task)
         self._tokens.put(task)
 

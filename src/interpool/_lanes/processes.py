@@ -156,6 +156,8 @@ class ProcessHost(Host):
         self._is_ready = False  # the process: it can be struck
         self._board: process.Board | None = None
         self._last = 0  # the task that the last process has begun last
+        self._last_began = 0  # when, if that is traced
+        self._traced: list[Any] = []  # what it has taken down of a task that is not answered
         self._is_struck = False  # the task, as soon as there is a process that can be
         self._is_killed = False  # as soon as there is a process
         self._state = threading.Lock()  # of the process: nobody signals one that has been reaped
@@ -165,6 +167,25 @@ class ProcessHost(Host):
     def is_alive(self) -> bool:
         """Whether there is a process."""
         return self._process is not None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its number as a worker, and the identifier of its process, or 0."""
+        started = self._process
+        return self._number, 0 if started is None else started.pid
+
+    @property
+    def began(self) -> int:
+        """When the task has begun (`time.monotonic_ns`), if that is traced; else 0."""
+        board, task = self._board, self.task
+        if board is None or task is None or board[process.HAS_BEGUN] != task._task:
+            return 0
+        return board[process.BEGAN]
+
+    def heed_trace(self, number: int) -> None:
+        """Take down what is done for a trace; for 0, nothing more. The engine's lock is held."""
+        if (board := self._board) is not None:
+            board[process.TRACE] = number
 
     def start(self) -> None:
         """Start the thread.
@@ -253,6 +274,11 @@ class ProcessHost(Host):
                 break
             pid, status = self._end()
             death = Death(pid, status)
+            if (trace := self._engine.trace) is not None:
+                for payload in self._traced:
+                    trace.note_work(self._number, payload)
+                self._traced.clear()
+                trace.note_death((self._number, pid), task, self._last_began, death)
             if self._last == task._task or task._stop is not None:
                 break
         self._done()
@@ -306,6 +332,7 @@ class ProcessHost(Host):
             if subject == task._task and kind <= channels.STRUCK:
                 self._done()
                 self._engine.report(subject, kind, payload)
+                self._report_traced()
                 return True
             if kind == channels.BEGUN:
                 self._note_ready()
@@ -315,11 +342,22 @@ class ProcessHost(Host):
                 self._engine.report(task._task, channels.LOST, Failure.from_frame(payload))
                 self._end()  # last, for a thread may hold it up
                 raise _Unstarted
-            if kind == channels.SAID:
-                self._say(payload)
-            elif kind != channels.BEGUN:
-                self._engine.report(subject, kind, payload)
+            self._pass_on(subject, kind, payload)
         return False
+
+    def _pass_on(self, subject: int, kind: int, payload: Any) -> None:
+        if kind == channels.SAID:
+            self._say(payload)
+        elif kind == channels.TRACED:
+            self._traced.append(payload)
+        elif kind != channels.BEGUN:
+            self._engine.report(subject, kind, payload)
+
+    def _report_traced(self) -> None:
+        """Report what was taken down: behind the answer, as what interpreters take down is."""
+        for payload in self._traced:
+            self._engine.report(self._number, channels.TRACED, payload)
+        self._traced.clear()
 
     def _note_ready(self) -> None:
         """The process understands signals from here on, and may have begun its task."""
@@ -446,6 +484,9 @@ class ProcessHost(Host):
         try:
             memory = process.new_board()
             self._board = process.board_of(memory)
+            if (trace := self._engine.trace) is not None:  # which begins the other way round
+                self._board[process.BEGAN] = trace.clock()
+                self._board[process.TRACE] = trace.number
             inherited = theirs.fileno(), results, memory, calls.fileno()
             arguments = [sys.executable, *_flags(), "-c", _BOOT]
             arguments += map(str, (*inherited, len(modules)))
@@ -520,6 +561,7 @@ class ProcessHost(Host):
             self._is_ready = False
             if self._board is not None:
                 self._last = self._board[process.HAS_BEGUN]
+                self._last_began = self._board[process.BEGAN]
             self.disown()
         self._receiver = None
         return ended.pid, status

@@ -52,6 +52,7 @@ class ThreadHost(Host):
         self._settings = settings
         self._number = _FIRST - number
         self._is_given_up = False
+        self._began = 0  # when the task has begun, if that is traced
         self._thread = _threads.make(self._run, f"{settings.name_prefix}_thread_{number}")
 
     @property
@@ -74,6 +75,19 @@ class ThreadHost(Host):
 
     def disown(self) -> None:
         """Nothing is open."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its number as a worker, and 0: it has no process of its own."""
+        return self._number, 0
+
+    @property
+    def began(self) -> int:
+        """When the task has begun (`time.monotonic_ns`), if that is traced; else 0."""
+        return self._began
+
+    def heed_trace(self, number: int) -> None:
+        """Nothing: it looks for each task."""
 
     def give_up(self, error: BaseException) -> None:
         """The thread could not be started: end what waits, if nobody else will serve it."""
@@ -102,6 +116,8 @@ class ThreadHost(Host):
         self._lane.note_gone(self)
         if task._stop is not None:
             task._stop.abandoned = self._thread.name
+        if self._began and (trace := self._engine.trace) is not None:
+            trace.note_left_behind(self.place, task, self._began)
         self._engine.report(task._task, channels.STRUCK)
 
     def _key(self, task: Task) -> Any:
@@ -122,7 +138,10 @@ class ThreadHost(Host):
         if self._settings.shared is not None:
             shared.of_thread.objects = self._settings.shared.objects
         while (task := self._lane.take(self)) is not None:
+            trace = self._engine.trace
+            taken = 0 if trace is None else trace.clock()
             kind, payload = self._outcome_of(task)
+            work = None if trace is None else trace.call_of(task, taken, self._began, kind, payload)
             is_wanted = self._has_answered()
             # Of a strike that did not find it: if that comes later yet, it sees that this is over.
             # Else it would wait for a task of that number, of a host that is where this one was.
@@ -130,6 +149,8 @@ class ThreadHost(Host):
             if not is_wanted:
                 return
             self._engine.report(task._task, kind, payload)
+            if work is not None:
+                self._engine.report(self._number, channels.TRACED, work)
             del task, payload
         with self._engine.lock:
             self._lane.note_gone(self)
@@ -139,6 +160,7 @@ class ThreadHost(Host):
         """The task has ended; return whether anybody still wants to know."""
         with self._engine.lock:
             self.task = None
+            self._began = 0
             return not self._is_given_up
 
     def _outcome_of(self, task: Task) -> tuple[int, Any]:
@@ -150,6 +172,8 @@ class ThreadHost(Host):
         failure: BaseException | None = None
         value = None
         key = self._key(task)
+        if (trace := self._engine.trace) is not None:
+            self._began = trace.clock()
         try:
             try:
                 gate.open_gate(key)

@@ -46,6 +46,7 @@ class Job:
     lane: Literal["auto", "interpreter", "process", "thread"]
     preload: tuple[str, ...]
     chunksize: int | None
+    trace: str | None = None
 
     @property
     def reader(self) -> Reader:
@@ -120,6 +121,8 @@ def perform(job: Job, showing: Callable[[Job], AbstractContextManager[Show]]) ->
         pool = stack.enter_context(
             InterpreterPoolExecutor(job.workers, "interpool-map", preload=job.preload)
         )
+        if job.trace is not None:
+            stack.enter_context(_traced(job, pool))
         run = Run(
             pool.options(timeout=job.timeout, retries=job.retries, lane=job.lane),
             job.work(),
@@ -166,6 +169,26 @@ def _opened(job: Job, stack: ExitStack) -> tuple[State, Output]:
         raise NotBegunError(str(error)) from None
     output = Output(results, errors, journal, result_encoding=job.encoding)
     return state, stack.enter_context(output)
+
+
+@contextmanager
+def _traced(job: Job, pool: InterpreterPoolExecutor) -> Iterator[None]:
+    """Record what workers do."""
+    from interpool._trace import begin
+
+    try:
+        trace = begin(pool._engine, job.trace, f"interpool map {job.target}")
+    except OSError as error:
+        message = f"{error.filename} cannot be written: {error.strerror}"
+        raise NotBegunError(message) from None
+    try:
+        yield
+    finally:
+        try:
+            trace.close()
+        except OSError as error:
+            message = f"{job.trace} cannot be written: {error.strerror}"
+            raise OutputError(message) from None
 
 
 @contextmanager

@@ -9,8 +9,9 @@ The loop is never made to wait for a worker. A task of the loop that is cancelle
 means, has its worker's task interrupted, and goes on when that has stopped.
 """
 
+import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from interpool import _options, _threads
 from interpool._executor import InterpreterPoolExecutor
@@ -22,6 +23,9 @@ from interpool.aio import _loops
 from interpool.aio._calls import Encoder, call
 from interpool.aio._feeds import feed_of
 from interpool.aio._streams import Results, Stream
+
+if TYPE_CHECKING:
+    from interpool._trace import Trace
 
 __all__ = ["Options", "Pool", "Results"]
 
@@ -250,6 +254,15 @@ class Pool(Options):
     def statistics(self) -> Statistics:
         """Return what the pool has done and does now: `InterpreterPoolExecutor.statistics`."""
         return self._executor.statistics()
+
+    def trace(self, path: str | os.PathLike[str] | None = None) -> Trace:
+        """Record what every worker does: see `InterpreterPoolExecutor.trace`.
+
+        The trace is closed by `with`, by `close`, or with the pool. Closing it waits for the file,
+        which is some milliseconds, and at the most for two seconds for workers that are busy in C
+        code: `await loop.run_in_executor(None, trace.close)` is for loops that mind.
+        """
+        return self._executor.trace(path)
 
     def terminate_workers(self) -> None:
         """End at once: see `InterpreterPoolExecutor.terminate_workers`. Returns at once."""

@@ -94,6 +94,7 @@ class ClusterEngine:
     """One cluster executor: what `ClusterExecutor` is a handle of. It outlives that handle."""
 
     timing = FAR
+    trace: Final = None  # what each machine's clock says is its own
 
     def __init__(self, name: str, make_link: Callable[[ClusterEngine], Link]) -> None:
         """Connect to a cluster.

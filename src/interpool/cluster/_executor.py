@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast
 
 from interpool import _map
 from interpool._codec import Call
@@ -166,6 +166,18 @@ class ClusterExecutor(Executor):
         .. versionadded:: 0.1
         """
         return ClusterOptions(self, self._terms).options(timeout=timeout, retries=retries)
+
+    def trace(self, path: object = None) -> Never:
+        """Say that it cannot be had here, as `InterpreterPoolExecutor.trace` can.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        message = (
+            "a cluster cannot be traced: its machines have clocks of their own. Dask's dashboard "
+            "shows what its workers do; on one machine, InterpreterPoolExecutor.trace does"
+        )
+        raise NotImplementedError(message)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; disconnect when all are done. May be called again.
