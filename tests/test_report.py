@@ -88,7 +88,6 @@ def test_a_file_that_is_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
         ('{"traceEvents": []}', "otherData does not say which interpool"),
         ('{"traceEvents": [' + "[" * 500_000, "nested too deeply"),
         ('{"otherData": {"interpool": "9", "format": 2}, "traceEvents": []}', "of format 2"),
-        ('{"otherData": {"interpool": "9", "format": 1}, "traceEvents": []}', "of no worker"),
     ],
 )
 def test_what_is_no_trace_is_refused_with_its_place(
@@ -462,6 +461,8 @@ def test_python_takes_files_and_what_they_hold(tmp_path: Path) -> None:
     traced = ordinary(2, 5)
     interpool.report(traced.write(tmp_path / "run.json"), tmp_path / "file.html")
     interpool.report(traced.as_dict(), tmp_path / "held.html")
+    interpool.report(str(tmp_path / "run.json"), str(tmp_path / "named.html"))
+    assert (tmp_path / "named.html").read_bytes() == (tmp_path / "file.html").read_bytes()
     file, held = ((tmp_path / name).read_text() for name in ("file.html", "held.html"))
     assert file.replace("run.json", "The trace") == held
     with pytest.raises(ValueError, match="no list traceEvents"):
@@ -469,6 +470,23 @@ def test_python_takes_files_and_what_they_hold(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         interpool.report(tmp_path / "none.json", tmp_path / "none.html")
     assert not (tmp_path / "none.html").exists()
+
+
+def test_a_pool_is_reported_while_it_works_and_afterwards(tmp_path: Path) -> None:
+    pages = [tmp_path / f"{number}.html" for number in range(3)]
+    with interpool.InterpreterPoolExecutor(1) as pool:
+        with pool.trace() as trace:
+            pool.submit(divmod, 7, 0).exception()
+            interpool.report(trace, pages[0])
+            pool.submit(divmod, 7, 2).result()
+        interpool.report(trace, pages[1])
+        with pool.trace(tmp_path / "run.json") as trace:
+            pool.submit(int, "seven").exception()
+        interpool.report(trace, pages[2])
+    assert all(it.read_text().startswith("<!doctype html>") for it in pages)
+    assert "1 of 2 items did not succeed" in (text := pages[1].read_text())
+    assert "ZeroDivisionError" in text
+    assert "ValueError: invalid literal" in pages[2].read_text()
 
 
 def test_the_command_writes_a_page(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Made(NamedTuple):
     failing: Path
     long: Path
     hostile: Path
+    empty: Path
 
 
 def hostile() -> Traced:
@@ -51,6 +52,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Made:
     made = {"ordinary": ordinary(), "failing": failing(), "hostile": hostile()}
     # So many that they are merged, by a limit that is lower than the usual one.
     made["long"] = long(20_000, 4)
+    made["empty"] = Traced()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("interpool._report.timeline._SPANS", 2_000)
         for name, traced in made.items():
@@ -111,8 +113,13 @@ def test_it_is_drawn_without_a_complaint(
         page.drawn()
         assert page.problems() == []
         assert page.requests() == [getattr(pages, name).as_uri()]
-        assert colours_drawn(page, "tracks") > 4
-        assert colours_drawn(page, "overview") > 3
+        if name != "empty":
+            assert colours_drawn(page, "tracks") > 4
+            assert colours_drawn(page, "overview") > 3
+        page.run("document.getElementById('tracks').focus()")
+        for key in ("ArrowRight", "ArrowDown", "Home", "End", "Enter", "Escape"):
+            page.press(key)
+        assert page.problems() == []
         # Nothing is wider than the window; what is, scrolls by itself.
         assert page.run("document.documentElement.scrollWidth <= innerWidth")
 

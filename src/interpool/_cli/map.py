@@ -14,6 +14,7 @@ from typing import Any, Final, Never
 import click
 
 from interpool._cli.map_progress import showing
+from interpool._cli.report_option import reporting
 from interpool._cli.targets import found
 from interpool._mapping.job import Ended, Job, NotBegunError, perform
 from interpool._mapping.journal import JournalError
@@ -101,6 +102,7 @@ Exit codes:
     help="Records sent together.  [default: by what they take]",
 )
 @click.option("--trace", metavar="FILE", help="Where what workers did goes, for ui.perfetto.dev.")
+@click.option("--report", metavar="FILE", help="Where a page that shows it goes.")
 @click.option("--progress/--no-progress", "is_shown", default=None, help="[default: on a terminal]")
 @click.option("--debug", is_flag=True, help="Show the traceback of what fails.")
 def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) -> int:
@@ -120,7 +122,9 @@ def command(*, target: str, debug: bool, is_shown: bool | None, **options: Any) 
     fn = _function(target, is_debugged=debug)
     is_shown = sys.stderr.isatty() if is_shown is None else is_shown
     try:
-        ended = perform(Job(target=target, fn=fn, **options), lambda job: showing(job, is_shown))
+        with reporting(options.pop("report"), options, is_debugged=debug):
+            job = Job(target=target, fn=fn, **options)
+            ended = perform(job, lambda job: showing(job, is_shown))
     except BrokenPipeError:
         return _READER_GONE
     except (NotBegunError, JournalError) as error:
@@ -192,7 +196,7 @@ def _check(options: dict[str, Any]) -> None:
 def _check_files(options: dict[str, Any]) -> None:
     """Refuse to write into what is to be read, or twice into one file."""
     there = [Path(it) for it in options["sources"] if it != STDIN]
-    for name in ("output", "errors", "resume", "trace"):
+    for name in ("output", "errors", "resume", "trace", "report"):
         path = Path(options[name] or os.devnull)
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")

@@ -10,11 +10,14 @@ from interpool._report.figures import figures
 from interpool._report.page import page
 from interpool._report.reading import read
 from interpool._report.trace import TraceError, from_events
+from interpool._trace import Trace
 
 __all__ = ["report"]
 
 
-def report(trace: str | os.PathLike[str] | Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+def report(
+    trace: Trace | str | os.PathLike[str] | Mapping[str, Any], path: str | os.PathLike[str]
+) -> None:
     """Write a page that shows a trace: what workers did when, where the time went, what to change.
 
     The page is one file, with nothing to fetch: the timeline of all workers, how busy they were,
@@ -23,7 +26,9 @@ def report(trace: str | os.PathLike[str] | Mapping[str, Any], path: str | os.Pat
     together, and the page says so.
 
     Args:
-        trace: the file that a pool has written, or what it holds (`traceEvents`, `otherData`).
+        trace: what `InterpreterPoolExecutor.trace` has returned, the file that it has written, or
+            what that holds: a mapping with `traceEvents` and `otherData`. One that is recorded at
+            this moment is taken as it is by now.
         path: where the page is written, whatever was there.
 
     Raises:
@@ -34,6 +39,8 @@ def report(trace: str | os.PathLike[str] | Mapping[str, Any], path: str | os.Pat
 
     .. versionadded:: 0.1.0
     """
+    if isinstance(trace, Trace):
+        trace = trace.data if trace.path is None else trace.path
     if isinstance(trace, Mapping):
         if not isinstance(trace.get("traceEvents"), list):
             raise TraceError("The trace has no list traceEvents")

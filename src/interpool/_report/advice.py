@@ -267,7 +267,9 @@ def _fine(of: Figures) -> Iterator[Advice]:
         title = f"Nothing stands out: workers ran tasks for {words.share(share)} of their time"
         yield Advice("fine", 0.0, title, "Where the rest went is told below.")
     else:
-        yield Advice("fine", 0.0, "No task has run", "The trace has starts of workers alone.")
+        yield Advice(
+            "fine", 0.0, "No task has run", "Workers may have been started, and were given nothing."
+        )
 
 
 _RULES: Final[tuple[Callable[[Figures], Iterator[Advice]], ...]] = (

@@ -171,6 +171,8 @@ def shares(of: Figures) -> Markup:
                 t'<td class="n">{_time(worker.lifetime)}</td></tr>'
             )
         )
+    if not rows:
+        return NOTHING
     left = len(of.workers) - len(rows)
     more = html(t'<p class="hint">and {words.count(left, "worker")} more</p>') if left else NOTHING
     return html(t"""<section id="shares"><h2>Where the time went</h2>

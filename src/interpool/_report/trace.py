@@ -120,8 +120,6 @@ def from_events(name: str, events: Iterable[Any], info: Mapping[str, Any]) -> Tr
         track.name = track.name or f"worker {track.number}"
     trace.waiting.sort()
     trace.memory.sort()
-    if not any(it.spans for it in trace.workers):
-        raise TraceError(f"{name} says of no worker what it did: there is nothing to report")
     return trace
 
 

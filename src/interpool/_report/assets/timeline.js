@@ -305,10 +305,12 @@ class Timeline {
 
   // The next span that is something, as idle ones are there to be seen and no more.
   step(by) {
+    if (!this.tracks.length) return;
     const row = this.chosen?.row ?? 0;
     const { spans } = this.tracks[row];
     const idle = this.data.kinds.indexOf("idle");
-    let i = this.chosen ? this.chosen.i + by : firstAfter(spans, this.view.from);
+    const isInside = this.chosen || !Number.isFinite(by);
+    let i = isInside ? (this.chosen?.i ?? 0) + by : firstAfter(spans, this.view.from);
     i = Math.min(Math.max(i, 0), spans.start.length - 1);
     const onwards = by > 0 && Number.isFinite(by) ? 1 : -1;
     while (spans.kind[i] === idle && spans.kind[i + onwards] !== undefined) i += onwards;
@@ -316,6 +318,7 @@ class Timeline {
   }
 
   climb(by) {
+    if (!this.tracks.length) return;
     const row = Math.min(Math.max((this.chosen?.row ?? -by) + by, 0), this.tracks.length - 1);
     const time = this.chosen
       ? this.tracks[this.chosen.row].spans.start[this.chosen.i] : this.view.from;
@@ -331,7 +334,9 @@ class Timeline {
   }
 
   choose(found) {
-    if (!found || found.i < 0 || (found.spans && found.spans !== this.tracks[found.row].spans)) {
+    // Of imports, which lie in other spans, nothing is chosen; nor of workers that did nothing.
+    const spans = found && this.tracks[found.row]?.spans;
+    if (!spans || !(found.i in spans.start) || (found.spans && found.spans !== spans)) {
       this.chosen = null;
       this.tip.hide();
       this.view.changed();
