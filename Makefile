@@ -15,7 +15,8 @@ VENV = .venv/$(or $(PYTHON),default)$(if $(WHEEL),-wheel)
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test chaos coverage lint format docs bench package compatibility clean
+.PHONY: help bootstrap browser demo test chaos coverage lint format docs bench package compatibility \
+    clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=3.15] [ARGS="..."]'
@@ -27,7 +28,12 @@ bootstrap: ## bring Python, the environment and the tools
 demo: bootstrap ## measure the standard library's own source, on every core
 	@$(BIN)/python examples/demo.py $(ARGS)
 
+browser: ## bring a browser without a screen, for the tests of the report
+	@tools/browser </dev/null
+
+# Those of the report need a browser, and say so where none can be had.
 test: bootstrap ## run all tests (WHEEL=1: of the package as users install it)
+	@tools/browser </dev/null >/dev/null || true
 	@$(BIN)/python -m pytest $(ARGS)
 
 chaos: bootstrap ## everything at once, at random (SECONDS=600; ARGS="--seed 7"; PYTHON=3.14-dbg: with CPython's assertions)
@@ -41,7 +47,7 @@ lint: bootstrap ## check style, types and shell scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m mypy
-	@$(BIN)/shellcheck tools/bootstrap .ci/run
+	@$(BIN)/shellcheck -x tools/bootstrap tools/browser .ci/run
 
 format: bootstrap ## bring the source into its format
 	@$(BIN)/ruff check --fix-only --quiet .

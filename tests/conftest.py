@@ -6,6 +6,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,16 @@ def cluster(nursery: Nursery) -> Iterator[World]:
         yield made
 
 
+def _children_but_of(others: set[int]) -> set[int]:
+    """Processes below this one; what others start, a cluster's workers, say, is theirs."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # one of theirs has ended meanwhile
+            if child.ppid() not in others:
+                found.add(child.pid)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Compare what there is of each kind before and after the test."""
@@ -76,9 +87,7 @@ def nothing_is_left() -> Iterator[None]:
     assert set(threading.enumerate()) - threads == set()
     assert _interpreter_ids() - interpreters == set()
     assert {fd: to for fd, to in _descriptors().items() if fd not in descriptors} == {}
-    # What those that were there start, a cluster's workers, say, is theirs.
-    left = psutil.Process().children(recursive=True)
-    assert {c.pid for c in left if c.ppid() not in children} - children == set()
+    assert _children_but_of(children) - children == set()
 
 
 @pytest.fixture

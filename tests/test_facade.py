@@ -26,6 +26,7 @@ def test_the_engine_imports_neither_command_line_nor_benchmark_nor_extras() -> N
         "outside |= {'interpool._doctor', 'json', 'hashlib', 'importlib.metadata'}\n"
         "outside |= {'click', 'rich', 'matplotlib', 'interpool.cluster', 'distributed', 'dask'}\n"
         "outside |= {'interpool.aio', 'asyncio'}\n"
+        "outside |= {'interpool._report'}\n"
         "outside |= {'joblib', 'dask', 'tqdm'}\n"
         "print(sorted(outside & set(sys.modules)))"
     )

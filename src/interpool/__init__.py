@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interpool._options import Options
     from interpool._pmap import pmap
     from interpool._recommend import Recommendation, recommend
+    from interpool._report import report
     from interpool._statistics import Statistics
     from interpool._terms import Retry
     from interpool._trace import Trace
@@ -74,6 +75,7 @@ __all__ = [
     "explain",
     "pmap",
     "recommend",
+    "report",
     "shared",
 ]
 
@@ -114,6 +116,7 @@ _HOMES = {
     "explain": "_explain",
     "pmap": "_pmap",
     "recommend": "_recommend",
+    "report": "_report",
     "shared": "_inside.shared",
 }
 # Modules that are there by attribute, too; what they take is imported when it is used.

@@ -641,3 +641,34 @@ def test_a_trace_of_a_run(tmp_path: Path) -> None:
     code, _, err = run("jobs:same", "lines", "--trace", "lines")
     assert code == 2
     assert "--trace lines is used for something else, too" in err
+
+
+def test_a_page_of_a_run() -> None:
+    Path("numbers").write_text("".join(f"{n}\n" for n in range(200)))
+    written("jobs:same", "numbers", "--report", "run.html")
+    assert "interpool map jobs:same" in Path("run.html").read_text()
+    assert not Path("run.json").exists()
+    # Of a run that a failure ends, and of one that has nothing to do.
+    Path("mixed").write_text("1\nx\n3\n")
+    code, _, err = run("jobs:number", "mixed", "--report", "failed.html", "--trace", "t.json")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "<h2>What workers did</h2>" in Path("failed.html").read_text()
+    assert json.loads(Path("t.json").read_text())["otherData"]["format"] == 1
+    Path("nothing").write_text("")
+    written("jobs:same", "nothing", "--report", "nothing.html")
+    assert "No task has run" in Path("nothing.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_run() -> None:
+    Path("numbers").write_text("1\n")
+    for place, why in (("none/run.html", "is in no folder that there is"), (".", "is a folder")):
+        code, out, err = run("jobs:same", "numbers", "--report", place)
+        assert (code, out) == (2, b"")
+        assert f"--report {place} {why}" in err
+    code, _, err = run("jobs:same", "numbers", "--report", "numbers")
+    assert code == 2
+    assert "--report numbers is used for something else, too" in err
+    # Of what has not begun there is no page, and its own error is what is said.
+    code, _, err = run("jobs:same", "numbers", "--report", "run.html", "--trace", "none/t.json")
+    assert (code, Path("run.html").exists()) == (2, False)
+    assert err == "Error: none/t.json cannot be written: No such file or directory.\n"

@@ -24,6 +24,7 @@ _COMMANDS: Final = MappingProxyType(
         "explain": "interpool._cli.explain",
         "map": "interpool._cli.map",
         "recommend": "interpool._cli.recommend",
+        "report": "interpool._cli.report",
     }
 )
 
@@ -64,6 +65,7 @@ Examples:
   interpool explain mymodule:train
   interpool map mymodule:clean access.log > clean.log
   interpool recommend mymodule:train --args 1000
+  interpool report run.json
   interpool bench --help
 
 \b

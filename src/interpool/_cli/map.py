@@ -13,6 +13,7 @@ import click
 from interpool._cli import completion
 from interpool._cli.command import Choice, Command, NotBegun, is_debugged, suggestion
 from interpool._cli.map_progress import display, showing
+from interpool._cli.report_option import reporting
 from interpool._cli.targets import check_call, check_module, function
 from interpool._mapping.job import Ended, Job, NotBegunError, perform
 from interpool._mapping.journal import JournalError
@@ -133,6 +134,7 @@ Exit codes:
     help="The same with workers, lanes, rates, queue and memory, as they are now.",
 )
 @click.option("--trace", metavar="FILE", help="Where what workers did goes, for ui.perfetto.dev.")
+@click.option("--report", metavar="FILE", help="Where a page that shows it goes.")
 def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any) -> int:
     """Call a function with each record of some files, and write what it returns.
 
@@ -154,8 +156,9 @@ def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any
         check_module(name)
     shown = display(is_shown, is_live, options["output"])
     try:
-        job = Job(target=target, fn=fn, **options)
-        ended = perform(job, lambda job, place: showing(job, place, shown), _say)
+        with reporting(options.pop("report"), options):
+            job = Job(target=target, fn=fn, **options)
+            ended = perform(job, lambda job, place: showing(job, place, shown), _say)
     except BrokenPipeError:
         return _READER_GONE
     except (NotBegunError, JournalError) as error:
@@ -239,8 +242,9 @@ def _not_on_a_cluster(options: dict[str, Any], *, is_live: bool) -> dict[str, An
         and options["workers"],
         "--live shows workers of this machine; a cluster has a dashboard of Dask's": cluster
         and is_live,
-        "--trace records workers of this machine; a cluster has a dashboard of Dask's": cluster
-        and options["trace"],
+        "--trace and --report are of workers of this machine; a cluster has a dashboard of Dask's": (
+            cluster and (options["trace"] or options["report"])
+        ),
         "--preload is for workers of this machine, and a cluster's are there already": cluster
         and options["preload"],
         "--lane thread is this program's own, and --cluster elsewhere": cluster
@@ -267,7 +271,7 @@ def _tls(options: dict[str, Any]) -> dict[str, str]:
 def _check_files(options: dict[str, Any]) -> None:
     """Refuse to write into what is to be read, or twice into one file."""
     there = [Path(it) for it in options["sources"] if it != STDIN]
-    for name in ("output", "errors", "resume", "trace"):
+    for name in ("output", "errors", "resume", "trace", "report"):
         path = Path(options[name] or os.devnull)
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")
