@@ -423,7 +423,7 @@ def _told_by(kind: int, payload: Any) -> tuple[int, int, dict[str, Any]]:
 
 def _error_in(description: outcomes.Description) -> str:
     packed = description[1]
-    return shortened(f"{packed[1]}: {packed[3]}", _LONGEST)
+    return shortened(f"{packed[1]}: {packed[3]}".partition("\n")[0], _LONGEST)
 
 
 def _size_of(payload: Any) -> int:

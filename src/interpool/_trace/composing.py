@@ -214,7 +214,8 @@ class Composer:
         error: str,
         details: dict[str, Any],
     ) -> None:
-        if self._why and (why := self._why.pop(task, None)) is not None:
+        # It may be known before the run is over that an interpreter has refused.
+        if track.lane != "interpreter" and (why := self._why.pop(task, None)) is not None:
             details["why"] = why
         if error:
             details["error"] = error

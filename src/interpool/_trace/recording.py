@@ -367,4 +367,4 @@ def _text_of(error: BaseException | None) -> str:
         text = f"{type(error).__qualname__}: {error}"
     except Exception:  # its own code
         text = type(error).__qualname__
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return tracing.shortened(text.partition("\n")[0], _LONGEST)
