@@ -242,7 +242,7 @@ def _not_on_a_cluster(options: dict[str, Any], *, is_live: bool) -> dict[str, An
         and options["workers"],
         "--live shows workers of this machine; a cluster has a dashboard of Dask's": cluster
         and is_live,
-        "--trace and --report are of workers of this machine; a cluster has a dashboard of Dask's": (
+        "--trace and --report are of this machine; a cluster has a dashboard of Dask's": (
             cluster and (options["trace"] or options["report"])
         ),
         "--preload is for workers of this machine, and a cluster's are there already": cluster
