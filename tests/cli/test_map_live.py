@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 import pyte
 import pytest
@@ -79,19 +80,31 @@ def terminal(columns: int) -> Iterator[Terminal]:
         os.close(made.leader)
 
 
+@contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_run_is_drawn_through_resizing_and_taken_back_when_it_is_interrupted() -> None:
     Path("records").write_text("one\nbad\ntwo\nstay\n")
     options = ["--workers", "1", "--live", "--on-error", "skip", "--output", "out"]
     command = [sys.executable, "-m", "interpool", "map", "jobs:stays", "records", *options]
     environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
-    with terminal(100) as shown:
-        process = subprocess.Popen(
+    with (
+        terminal(100) as shown,
+        started(
             [*command, "--chunksize", "1"],
             env=environment | {"TERM": "xterm"},
             stdout=subprocess.DEVNULL,
             stderr=shown.follower,
-        )
-        shown.show_until(lambda text: "3 done" in text and "stays\n" in text and "1 busy" in text)
+        ) as process,
+    ):
+        there = ("3 done", "a second", "here it stays\n", "1 busy")
+        shown.show_until(lambda text: all(it in text for it in there))
         lines = shown.lines
         assert lines[0] == "here it stays"
         assert lines[1].startswith("jobs:stays ")
