@@ -14,7 +14,7 @@ from interpool._mapping.journal import Journal, State
 from interpool._mapping.places import Place, Unreachable, here, on_cluster
 from interpool._mapping.reading import STDIN, Reader
 from interpool._mapping.running import Run
-from interpool._mapping.writing import Appended, Output, OutputError
+from interpool._mapping.writing import Appended, Output, OutputError, without_mark
 
 type Show = Callable[[int, int, int, str], None]
 """Told of records done, failed, and bytes read; and the first failure, in a line."""
@@ -69,7 +69,7 @@ class Job:
             kind=self.kind,
             read=self.read,
             encoding=self.encoding if self.kind == "files" else self.reader.sent_encoding,
-            result_encoding=self.encoding,
+            result_encoding=without_mark(self.encoding),
             form=self.form,
             stops=self.on_error == "stop",
             raises=self.retries > 0,
@@ -186,7 +186,9 @@ def _opened(job: Job, stack: ExitStack) -> tuple[State, Output]:
         raise NotBegunError(message) from None
     except OutputError as error:
         raise NotBegunError(str(error)) from None
-    output = Output(results, errors, journal, result_encoding=job.encoding)
+    output = Output(
+        results, errors, journal, result_encoding=job.encoding, is_marked=job.form != "json"
+    )
     return state, stack.enter_context(output)
 
 

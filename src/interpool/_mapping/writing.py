@@ -4,11 +4,13 @@ Writes go to descriptors, past Python's buffers, so what a batch has written is 
 the next one is asked for: the end of the process, whatever ends it, loses none of it.
 """
 
+import codecs
 import csv
 import io
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,20 @@ from interpool._mapping.reading import STDIN, Block
 
 # Seconds between two times that all is forced to the disk: what a power cut costs at most.
 _SYNC: Final = 1.0
+
+
+# Encodings that begin with a byte order mark, and what follows it is in. A file begins so, and not
+# each result, which are encoded one by one.
+_MARKED: Final = {
+    "utf-8-sig": "utf-8",
+    "utf-16": f"utf-16-{sys.byteorder[0]}e",
+    "utf-32": f"utf-32-{sys.byteorder[0]}e",
+}
+
+
+def without_mark(encoding: str) -> str:
+    """Return the encoding of what follows the byte order mark, if it begins with one."""
+    return _MARKED.get(codecs.lookup(encoding).name, encoding)
 
 
 class OutputError(Exception):
@@ -105,12 +121,25 @@ class Output:
         journal: Journal | None,
         *,
         result_encoding: str,
+        is_marked: bool = True,
     ) -> None:
+        """Begin, or go on.
+
+        Args:
+            results: where results go.
+            errors: where failures go.
+            journal: where what has been written is noted.
+            result_encoding: of results.
+            is_marked: whether a byte order mark is written first, if the encoding has one.
+        """
         state = State() if journal is None else journal.state
         self._results = results
         self._errors = errors
         self._journal = journal
-        self._result_encoding = result_encoding
+        self._result_encoding = without_mark(result_encoding)
+        self._mark = b""
+        if is_marked and self._result_encoding != result_encoding and not results.nbytes:
+            self._mark = "".encode(result_encoding)
         self._columns = state.columns
         self._next_sync = time.monotonic() + _SYNC
         self.done = state.count
@@ -138,6 +167,8 @@ class Output:
                 if self._errors is not None:
                     lines = [_line(block, position, failure) for failure in failures]
                     self._errors.write(b"".join(lines))
+        if output and self._mark:
+            output, self._mark = self._mark + output, b""
         self._results.write(output)
         self.done += outcome.done
         if self._journal is not None:
