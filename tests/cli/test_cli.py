@@ -1,7 +1,6 @@
 """The command line: what it says, and how it ends."""
 
 import importlib
-import os
 import re
 import signal
 import subprocess
@@ -149,26 +148,6 @@ def test_a_signal_ends_a_command_in_one_line(number: int, code: int, message: st
         process.send_signal(number)
         _, errors = process.communicate()
     assert (process.returncode, errors.lstrip("\n")) == (code, message)
-
-
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("interpool ma", ["map"]),
-        ("interpool map --lane ", ["auto", "interpreter", "process", "thread"]),
-    ],
-)
-def test_a_shell_completes_commands_and_choices(typed: str, offered: list[str]) -> None:
-    environment = {
-        "_INTERPOOL_COMPLETE": "bash_complete",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(typed.count(" ")),
-    }
-    command = [sys.executable, "-m", "interpool"]
-    found = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False
-    )
-    assert [line.removeprefix("plain,") for line in found.stdout.split()] == offered
 
 
 def test_the_engine_loads_neither_command_line_nor_benchmark() -> None:

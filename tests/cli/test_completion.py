@@ -76,12 +76,10 @@ def test_bash_takes_what_it_is_offered() -> None:
     lines = {
         "interpool ma": "map",
         "interpool map --lane ": "auto interpreter process thread",
-        "interpool map --preload jobs_package.": "jobs_package.more",
         # It puts what it is given in place of what stands behind the last colon.
         "interpool map jobs_of_mine:": "clean fetch Cart",
         "interpool map jobs_p": "compopt -o nospace\njobs_package:",
         "interpool map jobs_of_mine:clean ./jo": "compopt -o default\n",
-        "interpool map jobs_of_mine:clean --output ": "compopt -o default\n",
     }
     done = subprocess.run(
         ["bash", "-c", BASH, "bash", SCRIPT],
