@@ -370,7 +370,8 @@ assert len([it for it in trace.events if it.get("cat") == "run"]) == 2
 
 
 def test_workers_that_are_recycled() -> None:
-    with InterpreterPoolExecutor(1, max_tasks_per_worker=2) as pool, pool.trace() as trace:
+    with InterpreterPoolExecutor(1, max_tasks_per_worker=2) as pool:
+        trace = pool.trace()  # until the pool has ended, and so the second one has left
         for n in range(4):
             assert pool.submit(add, n, 0).result() == n
     events = check(trace.events)
