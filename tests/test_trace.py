@@ -98,9 +98,9 @@ def test_what_tasks_do_is_in_a_file_that_parses(tmp_path: Path) -> None:
     assert sorted(it["args"]["items"] for it in named(runs_of(events), "len")) == [4, 4]
     assert len([it for it in events if it["ph"] == "b" and it["name"] == "add"]) == 50
     encoded = named(events, "encode")
-    assert len([it for it in encoded if it["args"]["function"] == "add"]) == 50
-    items = [it["args"].get("items", 1) for it in encoded if it["args"]["function"] == "identity"]
-    assert sum(items) == 3_000
+    for name, count in (("add", 50), ("identity", 3_000), ("len", 8)):
+        items = [it["args"].get("items", 1) for it in encoded if it["args"]["function"] == name]
+        assert sum(items) == count
     assert named(events, "tasks")
     assert all(it["args"]["rss_mib"] > 1 for it in named(events, "memory"))
     assert {it["lane"] for it in tracks_of(events).values() if "lane" in it} == {"interpreter"}
@@ -406,7 +406,22 @@ def task_record(task: int, times: Iterable[int], **extra: Any) -> tuple[Any, ...
 
 def composed(*records: tuple[Any, ...]) -> Events:
     lines = composing.Composer(1, 0).compose(records)
-    return [json.loads(it) for it in lines]
+    found: Events = json.loads(f"[{','.join(lines)}]")
+    return found
+
+
+def test_what_is_plain_is_written_in_the_same_words() -> None:
+    """As most records are, and as those that take the long way, for they come with a detail."""
+    times = [tuple(1_000_123 * n + k * 10_007 for k in range(5)) for n in range(1, 5)]
+    place = (0, 0)
+    slow = [task_record(n, it) for n, it in enumerate(times)]
+    fast = [slow[0], *((*it[:-1], None) for it in slow[1:])]
+    fast, slow = ([(*it[:8], 70, *it[9:]) for it in records] for records in (fast, slow))
+    found, expected = (composed((Kind.WORK, place, it)) for it in (fast, slow))
+    for events in (found, expected):
+        events.sort(key=lambda it: json.dumps(it, sort_keys=True))
+    assert found == expected
+    assert len(runs_of(composed((Kind.WORK, place, fast)))) == 4
 
 
 def test_what_comes_late_overlaps_with_nothing() -> None:
@@ -431,6 +446,12 @@ def test_what_comes_late_overlaps_with_nothing() -> None:
     ]
 
 
+def test_no_track_is_the_pools_in_perfetto() -> None:
+    """It takes the track 0 for that of the thread whose number is the process's."""
+    mine, other = (composed((Kind.ASLEEP, (n, 0), 0)) for n in range(2))
+    assert {it["tid"] for it in (*mine, *other)} == {0, 2}  # the process is 1 here
+
+
 def test_a_run_waits_for_what_becomes_of_it() -> None:
     times = 10_000, 20_000, 30_000, 40_000, 50_000
     held = (Kind.HELD, 1, 3), (Kind.WORK, (0, 0), [task_record(1, times)])
@@ -441,6 +462,22 @@ def test_a_run_waits_for_what_becomes_of_it() -> None:
     assert run["args"]["error"] == "E: no"
     (run,) = runs_of(composed(*held, (Kind.END, 60_000, [])))  # it is not known in time
     assert (run["args"]["outcome"], run["args"]["attempt"]) == ("done", 3)
+
+
+def test_a_run_that_is_refused_comes_again_in_a_process() -> None:
+    times = [tuple(n + k * 10_000 for k in range(1, 6)) for n in (0, 100_000)]
+    events = composed(
+        (Kind.OUTCOME, 1, "retried", "e does not support loading", "f"),
+        (Kind.WHY, 1, "e does not load"),
+        (Kind.WORK, (0, 0), [task_record(1, times[0])]),
+        (Kind.WORK, (-1, 77), [task_record(1, times[1])]),
+    )
+    first, second = (it["args"] for it in runs_of(events))
+    assert (first["lane"], first["outcome"], first["attempt"]) == ("interpreter", "retried", 1)
+    assert (second["lane"], second["outcome"], second["attempt"]) == ("process", "done", 2)
+    assert ("why" in first, second["why"]) == (False, "e does not load")
+    waits = [(it["ph"], it["ts"]) for it in events if it.get("cat") == "wait"]
+    assert waits == [("b", 10), ("e", 30), ("b", 50), ("e", 130)]
 
 
 class Hostile:

@@ -130,7 +130,7 @@ class Loop:
             if (item := self.take_task()) is not None:
                 break
             if (trace := self.trace) is not None:  # once: another thread ends it
-                trace.flush()
+                trace.flush_stale()
             self.board[channels.SLEEPS_SINCE] = _now()
             self.board[channels.TASK] = 0
             # Given up since it last looked: nobody would wake it. Main does it the other way round,

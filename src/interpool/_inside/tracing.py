@@ -7,8 +7,9 @@ of it. It guarantees:
 * Nothing of it runs where a strike may land but `Recorder.each`, which is an iterator like any of
   the user's, and the hook of imports: neither has anything to put back.
 * No code of a user's is run for it: arguments are shown if they are of types that are Python's own.
-* What was taken down is sent in frames that the pipe takes in one piece, before the worker sleeps,
-  and after some tasks, or some time. Two threads may send: the loop's, and that which ends it.
+* What was taken down is sent in frames that the pipe takes in one piece: some tasks together, or
+  when the worker sleeps and has sent nothing for some time; the rest when it leaves, or the trace
+  ends. Two threads may send: the loop's, and that which ends it.
 * When it ends, imports are what they were.
 """
 
@@ -39,10 +40,10 @@ LONG = 1_000_000
 # Items of a piece of a map up to which each is timed: of more, none takes long, or it would be cut
 # short, and timing them would.
 MOST_TIMED = 100
-# Records that go together, as many as a frame holds of most kinds; and nanoseconds for which some
-# may wait for others, unless a task takes longer.
+# Records that go together, as many as a frame holds of most kinds; and nanoseconds behind the last
+# after which fewer go, before the worker sleeps.
 TOGETHER = 24
-STALE = 5_000_000
+STALE = 20_000_000
 
 # Stages of failures before the function is called.
 _LOADING = frozenset({"function", "argument"})
@@ -203,13 +204,22 @@ class Recorder:
         # Looked at afterwards: whoever closes this does it the other way round (`end`).
         if self._is_closed:
             self.tell_closed()
-        elif len(self._records) >= TOGETHER or now - self._sent_at >= STALE:
+        elif len(self._records) >= TOGETHER:
             self.flush()
 
     def _name_of(self, function: Any) -> tuple[str, str] | None:
         return None if self._key in self._named else name_of(function)
 
     # --- Sending ---------------------------------------------------------------------------------
+
+    def flush_stale(self) -> None:
+        """Send what has been taken down, if the last was sent some time ago.
+
+        Not whenever the worker has nothing to do, which in a stream of short tasks is all the time:
+        each frame wakes a thread of the main interpreter.
+        """
+        if clock() - self._sent_at >= STALE:
+            self.flush()
 
     def flush(self) -> None:
         """Send what has been taken down."""
@@ -413,7 +423,7 @@ def _told_by(kind: int, payload: Any) -> tuple[int, int, dict[str, Any]]:
 
 def _error_in(description: outcomes.Description) -> str:
     packed = description[1]
-    return shortened(f"{packed[1]}: {packed[3]}", _LONGEST)
+    return shortened(f"{packed[1]}: {packed[3]}".partition("\n")[0], _LONGEST)
 
 
 def _size_of(payload: Any) -> int:

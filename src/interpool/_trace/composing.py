@@ -6,7 +6,7 @@ each worker, and of tasks whose outcome is not known, or which are run again: no
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
@@ -17,6 +17,8 @@ from interpool._trace.records import Kind, Place, Record
 # Nanoseconds between two events of a worker up to which nothing is said of what is in between: what
 # it takes to take the next task.
 _GAP: Final = 1_000
+
+_VALUES: Final = frozenset({channels.VALUE_PLAIN, channels.VALUE_PICKLED})
 
 # Numbers of hosts of threads, as `_lanes.threads` counts: from here on downwards.
 THREADS: Final = -1_000_000
@@ -60,11 +62,14 @@ class Composer:
         self._callers: dict[int, int] = {}  # tracks by threads
         self._tids = 0
         self._names: dict[int, tuple[str, str]] = {}  # by the key of the function
+        self._known: dict[int, tuple[str, str, str]] = {}  # what is written of it, by the same
         self._why: dict[int, str] = {}
         self._outcomes: dict[int, tuple[str, str, str]] = {}
         self._held: dict[int, int] = {}
         self._kept: dict[int, tuple[_Track, Record]] = {}
         self._again: dict[int, tuple[int, int]] = {}  # which run is next, and since when it waits
+        self._special: tuple[Container[int], ...]
+        self._special = self._why, self._outcomes, self._held, self._again
         self._lines: list[str] = []
         self._takes: dict[Kind, Callable[..., None]] = {
             Kind.WORK: self._work,
@@ -95,15 +100,59 @@ class Composer:
     def _work(self, place: Place, batch: Iterable[Record]) -> None:
         track = self._track(place)
         for record in batch:
-            match record[0]:
-                case tracing.TASK:
+            if record[0] == tracing.TASK:
+                if not self._plain_task(track, record):
                     self._task(track, record)
-                case tracing.START:
-                    _, what, since, until = record
-                    self._piece(track, "start", what, since, until, "")
-                    self._imports(track, since, until)
-                case _:
-                    track.imports.append(record[1:])
+            elif record[0] == tracing.START:
+                _, what, since, until = record
+                self._piece(track, "start", what, since, until, "")
+                self._imports(track, since, until)
+            else:
+                track.imports.append(record[1:])
+
+    def _plain_task(self, track: _Track, record: Record) -> bool:
+        """Write what most records are, as `_task` does in several times the time; or refuse."""
+        _, task, key, submitted, taken, began, ended, sent, received, nbytes, kind, _, extra = (
+            record
+        )
+        if extra is not None or kind not in _VALUES or not received or submitted < self._origin:
+            return False
+        last, name = track.end, self._names.get(key)
+        if name is None or last is None or not last <= taken <= began <= ended <= sent:
+            return False
+        if track.imports or any(task in it for it in self._special):
+            return False
+        start, (function, named, wait) = self._origin, self._texts(key, name)
+        if taken - last > _GAP:
+            self._idle(track, last, taken)
+        b, e, r = (submitted - start) / 1000, (began - start) / 1000, (ended - start) / 1000
+        where = f'"pid":{self._pid},"tid":{track.tid},"ts":'
+        size = f'"nbytes":{nbytes},' if nbytes else ""
+        # Several lines in one: whoever writes them puts a comma behind each.
+        self._lines.append(
+            f'{{"ph":"b","id":{task},{wait}{b}}},\n'
+            f'{{"ph":"e","id":{task},{wait}{max(b, e)}}},\n'
+            f'{{"ph":"X","cat":"transfer","name":"arguments",{where}{(taken - start) / 1000},'
+            f'"dur":{(began - taken) / 1000},"args":{{"nbytes":{received},"task":{task}}}}},\n'
+            f'{{"ph":"X","cat":"run",{named},{where}{e},"dur":{(ended - began) / 1000},'
+            f'"args":{{"task":{task},{function},"lane":"{track.lane}","attempt":1,'
+            f'"outcome":"done"}}}},\n'
+            f'{{"ph":"X","cat":"transfer","name":"result",{where}{r},'
+            f'"dur":{(sent - ended) / 1000},"args":{{{size}"task":{task}}}}}'
+        )
+        track.end = sent
+        return True
+
+    def _texts(self, key: int, name: tuple[str, str]) -> tuple[str, str, str]:
+        """What is said of a function in each of its events."""
+        if (found := self._known.get(key)) is None:
+            module, own = name
+            found = self._known[key] = (
+                f'"function":{quoted(f"{module}.{own}" if module else own)}',
+                f'"name":{quoted(own)}',
+                f'"cat":"wait","name":{quoted(own)},"pid":{self._pid},"tid":0,"ts":',
+            )
+        return found
 
     def _imports(self, track: _Track, since: int, until: int) -> None:
         """Write the imports that are part of what was written, and forget the others."""
@@ -165,7 +214,8 @@ class Composer:
         error: str,
         details: dict[str, Any],
     ) -> None:
-        if self._why and (why := self._why.pop(task, None)) is not None:
+        # It may be known before the run is over that an interpreter has refused.
+        if track.lane != "interpreter" and (why := self._why.pop(task, None)) is not None:
             details["why"] = why
         if error:
             details["error"] = error
@@ -283,7 +333,7 @@ class Composer:
         if (tid := self._callers.get(thread)) is None:
             tid = 0
             if self._callers:  # two threads may encode at the same time
-                self._tids = tid = self._tids + 1
+                tid = self._new_tid()
                 self._meta("thread_name", tid, {"name": f"caller {len(self._callers) + 1}"})
                 self._meta("thread_sort_index", tid, {"sort_index": 0})
             self._callers[thread] = tid
@@ -298,13 +348,18 @@ class Composer:
         if (track := self._tracks.get(place)) is not None:
             return track
         number, pid = place
-        self._tids += 1
         lane = lane_of(number)
-        track = self._tracks[place] = _Track(self._tids, lane)
+        track = self._tracks[place] = _Track(self._new_tid(), lane)
         args = {"name": name_of(number), "lane": lane}
         self._meta("thread_name", track.tid, {**args, "pid": pid} if pid else args)
         self._meta("thread_sort_index", track.tid, {"sort_index": track.tid})
         return track
+
+    def _new_tid(self) -> int:
+        self._tids += 1
+        if self._tids == self._pid:  # which Perfetto takes 0 for, and a container's program has 1
+            self._tids += 1
+        return self._tids
 
     def _meta(self, name: str, tid: int, args: dict[str, Any]) -> None:
         event = {"ph": "M", "name": name, "pid": self._pid, "tid": tid, "args": args}

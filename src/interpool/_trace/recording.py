@@ -28,7 +28,9 @@ MOST: Final = 400_000
 # Records behind which they are written out, and nanoseconds.
 _MANY: Final = 20_000
 _STALE: Final = 1_000_000_000
-# Nanoseconds between two counts of tasks, and between two looks at the memory.
+# Nanoseconds up to which encodings are summed up, as there may be one for each of many tasks.
+_SHORT: Final = 50_000
+# Nanoseconds between two counts of tasks, or sums of encodings; and two looks at the memory.
 _COUNTED: Final = 10_000_000
 _WEIGHED: Final = 250_000_000
 # Seconds that workers have to hand over what they took down: it takes a millisecond, unless one is
@@ -59,6 +61,8 @@ class Recording:
         self.writer: Writer | None = None
         self._engine = engine
         self._add = self.pending.append
+        # What threads have encoded, each time in less than `_SHORT`, since they began with that.
+        self._encoded: dict[int, list[Any]] = {}
         self._counts = -1, -1
         self._counted = self._weighed = 0
         self._called = self.began
@@ -144,6 +148,8 @@ class Recording:
 
     def _record_end(self) -> None:
         """Say what goes on as the trace ends. The lock is held."""
+        for thread in [*self._encoded]:
+            self._add_encoded(thread)
         staff, now = self._engine.staff, self.clock()
         asleep: list[tuple[Place, int]] = []
         for worker in (*staff.workers.values(), *staff.abandoned.values()):
@@ -193,10 +199,27 @@ class Recording:
 
     def note_encoded(self, began: int, name: str, request: Request | None, items: int = 1) -> None:
         """The calling thread has encoded a call, or items of a map."""
-        nbytes = 0
+        now, thread, nbytes = self.clock(), _get_ident(), 0
         if request is not None and (large := request[0][1]):
             nbytes = sum(it.nbytes if type(it) is memoryview else len(it) for it in large)
-        self._add((Kind.ENCODED, _get_ident(), began, self.clock(), name, nbytes, items))
+        some = self._encoded.get(thread)
+        if nbytes or now - began >= _SHORT:
+            if some is not None:
+                self._add_encoded(thread)
+            self._add((Kind.ENCODED, thread, began, now, name, nbytes, items))
+        elif some is None or some[0] is not name or began - some[1] >= _COUNTED:
+            if some is not None:
+                self._add_encoded(thread)
+            self._encoded[thread] = [name, began, now - began, items]
+        else:
+            some[2] += now - began
+            some[3] += items
+
+    def _add_encoded(self, thread: int) -> None:
+        """Add what a thread has encoded in short times, as one that took as long as they did."""
+        if (some := self._encoded.pop(thread, None)) is not None:
+            name, began, took, items = some
+            self._add((Kind.ENCODED, thread, began, began + took, name, 0, items))
 
     def call_of(self, task: Task, taken: int, began: int, kind: int, payload: Any) -> Any:
         """What a thread did, as a worker would say it behind its answer."""
@@ -344,4 +367,4 @@ def _text_of(error: BaseException | None) -> str:
         text = f"{type(error).__qualname__}: {error}"
     except Exception:  # its own code
         text = type(error).__qualname__
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return tracing.shortened(text.partition("\n")[0], _LONGEST)
