@@ -202,13 +202,13 @@ def test_a_task_that_could_not_be_loaded_is_a_failure() -> None:
 
 def test_threads_that_submit_are_no_workers() -> None:
     traced = ordinary(2, 6)
-    traced.span(0, "transfer", "encode", 0, 100, nbytes=5)
+    traced.span(0, "transfer", "encode", 0, 100, nbytes=5, items=7)
     traced.event("M", 9, 0, "thread_name", args={"name": "caller 2"})
     traced.span(9, "transfer", "encode", 0, 300)
     found = figures_of(traced)
     assert [it.track.name for it in found.workers] == ["worker 1", "worker 2"]
     assert found.caller_seconds == pytest.approx(400e-6)
-    assert {it.name: it.messages for it in found.transfers}["encode"] == 2
+    assert {it.name: it.calls for it in found.transfers}["encode"] == 8
 
 
 def test_utilisation_adds_up() -> None:

@@ -92,7 +92,7 @@ class Transfer:
     """What was moved, in one direction."""
 
     name: str
-    messages: int = 0
+    calls: int = 0
     nbytes: int = 0
     seconds: float = 0.0
 

@@ -280,7 +280,7 @@ def _transfers(tracks: Sequence[Track]) -> list[Transfer]:
     found: dict[str, Transfer] = {}
     for span in (it for track in tracks for it in track.spans if it.kind == "transfer"):
         it = found.setdefault(span.name, Transfer(span.name))
-        it.messages += 1
+        it.calls += _items(span)  # of short ones, several are told as one
         nbytes = span.args.get("nbytes")
         it.nbytes += nbytes if isinstance(nbytes, int) else 0
         it.seconds += span.duration / _SECOND

@@ -276,13 +276,13 @@ def transfers(of: Figures) -> Markup:
     """What was sent, there and back."""
     rows = [
         html(
-            t'<tr><td>{_TRANSFERS.get(it.name, it.name)}</td><td class="n">{it.messages:,}</td>'
+            t'<tr><td>{_TRANSFERS.get(it.name, it.name)}</td><td class="n">{it.calls:,}</td>'
             t'<td class="n">{words.size(it.nbytes) if it.nbytes else ""}</td>'
             t'<td class="n">{_time(it.seconds)}</td></tr>'
         )
         for it in of.transfers
     ]
-    head = ("what", "*messages", "*size", "*in all")
+    head = ("what", "*times", "*size", "*in all")
     return _section("transfers", "Transfer", _table(head, rows)) if rows else NOTHING
 
 
