@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import interpreters
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -393,6 +394,12 @@ def test_a_finalizer_cannot_use_it_in_the_midst_of_its_use() -> None:
 
 # --- Struck at each step -------------------------------------------------------------------------
 
+
+def descriptors() -> set[str]:
+    gc.collect()
+    return {link.name for link in Path("/proc/self/fd").iterdir()}
+
+
 OURS = frozenset(
     {queues.__file__, rings.__file__, sharing.__file__, bells.__file__, gates.__file__}
 )
@@ -400,6 +407,34 @@ OURS = frozenset(
 
 def run_with_a_strike_at_each_step(attempt: Callable[[StrikeAt], bool]) -> int:
     return run_with_strikes(OURS, attempt)
+
+
+def test_one_that_is_struck_as_it_is_made_leaves_no_descriptor() -> None:
+    Queue()
+    before = descriptors()
+
+    def attempt(strike: StrikeAt) -> bool:
+        has_come = strike.run(Queue)[1]
+        assert descriptors() == before
+        return has_come
+
+    assert run_with_a_strike_at_each_step(attempt) > 10
+
+
+def test_one_that_is_struck_as_it_is_received_leaves_no_descriptor() -> None:
+    core = Queue()._core
+    before = descriptors()
+
+    def attempt(strike: StrikeAt) -> bool:
+        state = core.state(is_kept=False)
+        sharing._known.clear()  # as in another interpreter
+        has_come = strike.run(lambda: type(core).of_state(state))[1]
+        if descriptors() != before:  # it has not begun: whoever sent it has to take it back
+            type(core).of_state(state)
+        assert descriptors() == before
+        return has_come
+
+    assert run_with_a_strike_at_each_step(attempt) > 10
 
 
 def test_a_get_that_is_struck_leaves_the_item_or_returns_it() -> None:

@@ -91,13 +91,12 @@ class Primitive:
         Raises:
             OSError: if the system has no memory or no descriptors for it.
         """
-        memory = descriptors.create_memory(HEADER + nbytes)
+        shielded = shield()  # nothing may come between a descriptor and who closes it
         try:
             lock = bells.Bell(1, is_semaphore=True)
-        except BaseException:
-            os.close(memory)
-            raise
-        self._adopt(memory, lock)
+            self._adopt(descriptors.create_memory(HEADER + nbytes), lock)
+        finally:
+            lift(shielded)
 
     def _adopt(self, memory: int, lock: bells.Bell) -> None:
         self._own = descriptors.Descriptor(memory)
@@ -141,6 +140,7 @@ class Primitive:
             OSError: if there are no more descriptors.
         """
         _, memory, out, into, identity, lock_identity, is_given = state
+        shielded = shield()
         try:
             reference = _known.get((cls, identity))
             found = None if reference is None else reference()
@@ -154,8 +154,11 @@ class Primitive:
             made._adopt(descriptors.duplicate(memory, identity), lock)
             return made
         finally:
-            if is_given:
-                _close_given({memory: identity, out: lock_identity, into: lock_identity})
+            try:
+                if is_given:
+                    _close_given({memory: identity, out: lock_identity, into: lock_identity})
+            finally:
+                lift(shielded)
 
     @property
     def identity(self) -> descriptors.Identity:
