@@ -2,7 +2,6 @@
 
 import codecs
 import glob
-import os
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.interpreter import BrokenInterpreterPool
 from pathlib import Path
@@ -272,13 +271,14 @@ def _check_files(options: dict[str, Any]) -> None:
     """Refuse to write into what is to be read, or twice into one file."""
     there = [Path(it) for it in options["sources"] if it != STDIN]
     for name in ("output", "errors", "resume", "trace", "report"):
-        path = Path(options[name] or os.devnull)
+        path = Path(options[name] or "")
+        if not options[name] or path.is_char_device():  # several may go into /dev/null
+            continue
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")
         if path.is_file() and any(path.samefile(it) for it in there if it.exists()):
             _refuse(f"--{name} {path} is used for something else, too")
-        if options[name]:
-            there.append(path)
+        there.append(path)
 
 
 def _sources(files: tuple[str, ...], kind: str) -> tuple[str, ...]:
