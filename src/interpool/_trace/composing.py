@@ -112,10 +112,16 @@ class Composer:
 
     def _plain_task(self, track: _Track, record: Record) -> bool:
         """Write what most records are, as `_task` does in several times the time; or refuse."""
-        _, task, key, submitted, taken, began, ended, sent, received, nbytes, kind, _, extra = (
+        _, task, key, submitted, taken, began, ended, sent, received, nbytes, kind, items, extra = (
             record
         )
-        if extra is not None or kind not in _VALUES or not received or submitted < self._origin:
+        if (
+            extra is not None
+            or items != 1
+            or kind not in _VALUES
+            or not received
+            or submitted < self._origin
+        ):
             return False
         last, name = track.end, self._names.get(key)
         if name is None or last is None or not last <= taken <= began <= ended <= sent:
@@ -188,7 +194,7 @@ class Composer:
         self._piece(track, "transfer", "arguments", taken, began or ended, args)
         if began:
             function = f"{module}.{name}" if module else name
-            details = {"items": items} if kind == channels.EACH else {}
+            details = {"items": items} if kind == channels.EACH or items != 1 else {}
             if extra is not None:
                 _add_details(details, extra)
             self._run(track, name, began, ended, task, function, attempt, outcome, error, details)

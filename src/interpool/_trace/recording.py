@@ -230,10 +230,14 @@ class Recording:
         extra: dict[str, Any] = {"name": tracing.name_of(function)}
         if isinstance(payload, Raised):
             extra["error"] = _text_of(payload.error)
-        if extra.get("error") or ended - began >= tracing.LONG:
+        items = 1
+        if (batch := tracing.told_by_batch(payload)) is not None:
+            items = batch[0]
+            extra |= batch[1]
+        elif extra.get("error") or ended - began >= tracing.LONG:
             extra["arguments"] = tracing.shown(args, kwargs)
         times = task._submitted or channels.UNTIMED, taken, began, ended, ended
-        return self.number, 0, [(tracing.TASK, task._task, 0, *times, 0, 0, kind, 1, extra)]
+        return self.number, 0, [(tracing.TASK, task._task, 0, *times, 0, 0, kind, items, extra)]
 
     def tick(self) -> None:
         """Count tasks, and call the writer, if it is time. The engine's lock is held."""
