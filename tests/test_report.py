@@ -324,6 +324,34 @@ def test_what_stands_out_is_said_with_figures(
     assert words in said[rule]
 
 
+def test_what_to_do_is_said_in_the_words_of_what_has_run() -> None:
+    traced = importing()
+    traced.info["command"] = "interpool map jobs:work items.jsonl"
+    assert (
+        "With `--preload pandas` they do it before their first record" in rules(traced)["imports"]
+    )
+    traced = starved()
+    traced.info["command"] = "interpool map jobs:work items.jsonl"
+    assert "Records come more slowly than they are done" in rules(traced)["input"]
+
+
+def test_many_runs_that_were_repeated_do_not_hide_what_failed_in_the_end() -> None:
+    traced = Traced(1)
+    tid, at = traced.worker(), 0.0
+    for _ in range(150):
+        at = traced.run(tid, at, 1 * MS, outcome="retried", error="OSError: busy")
+    traced.run(tid, at, 1 * MS, outcome="failed", error="KeyError: 1")
+    found = figures_of(traced).failures
+    assert (len(found), found[-1].error) == (100, "KeyError: 1")
+    assert "1 failed. The most frequent error: KeyError" in rules(traced)["failures"]
+
+
+def test_what_was_interrupted_has_no_error() -> None:
+    traced = Traced(1)
+    traced.run(traced.worker(), 0, 1 * MS, outcome="interrupted")
+    assert "Of the runs, 1 was interrupted. They are" in rules(traced)["failures"]
+
+
 def test_nothing_is_said_of_what_is_not_there() -> None:
     assert set(rules(crowded(2, 2))) == {"fine"}
     # Idle, but with tasks that waited: the input is not to blame.
