@@ -300,7 +300,11 @@ def crowded(workers: int, cores: int, waiting: int = 0) -> Traced:
         (importing, "imports", "`preload=['pandas']`"),
         (lambda: sending("result"), "transfer", "is 35% of the workers' time (5.0 MB in all)"),
         (lambda: sending("arguments"), "transfer", "Most of it is loading arguments"),
-        (lambda: tailed(120), "tail", "One task took 12x the median at the end: the tail"),
+        (
+            lambda: tailed(120),
+            "tail",
+            "One task took 12\N{MULTIPLICATION SIGN} the median at the end: the tail",
+        ),
         (lambda: tailed(120), "tail", "jobs.work('big.csv',) ran for 120 ms"),
         (lambda: tailed(20), "tail", "The end is uneven: 14% of the workers' time"),
         (tiny, "tiny", "300 tasks of 20 us. To send one takes longer than to run it"),
@@ -512,7 +516,7 @@ def test_a_pool_is_reported_while_it_works_and_afterwards(tmp_path: Path) -> Non
             pool.submit(int, "seven").exception()
         interpool.report(trace, pages[2])
     assert all(it.read_text().startswith("<!doctype html>") for it in pages)
-    assert "1 of 2 items did not succeed" in (text := pages[1].read_text())
+    assert "1 of 2 tasks did not succeed" in (text := pages[1].read_text())
     assert "ZeroDivisionError" in text
     assert "ValueError: invalid literal" in pages[2].read_text()
 

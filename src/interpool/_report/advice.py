@@ -157,12 +157,18 @@ def _tail(of: Figures) -> Iterator[Advice]:
     if argument and not argument.startswith("("):
         argument = f"({argument})"
     if times >= _OUTLIER:
-        title = f"One task took {times:,.0f}x the median at the end: the tail"
+        title = (
+            f"One {of.unit} took {times:,.0f}\N{MULTIPLICATION SIGN} the median at the end: "
+            "the tail"
+        )
         words_ = (
             f"{slow.function}{argument} ran for {words.seconds(slow.seconds)} while other workers "
             f"had nothing left: {words.share(share)} of their time. "
-            + _either(of, "Submit what takes long first", "Have records that take long come first")
-            + ", or split it."
+            + _either(
+                of,
+                "Submit what takes long first, or split it.",
+                "Have records that take long come first, or split them.",
+            )
         )
     else:
         title = (
@@ -227,7 +233,7 @@ def _failures(of: Figures) -> Iterator[Advice]:
     yield Advice(
         "failures",
         0.5,
-        f"{of.lost:,} of {words.count(of.items, 'item')} did not succeed",
+        f"{of.lost:,} of {words.count(of.items, of.unit)} did not succeed",
         f"{how}They are listed below, with what they were called with.",
     )
 
