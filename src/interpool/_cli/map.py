@@ -29,6 +29,7 @@ _WRITTEN: Final = click.Path(readable=False)
 @click.command(
     cls=Command,
     name="map",
+    short_help="Call a function with each record of some files.",
     epilog="""\b
 Examples:
   interpool map mypackage.text:clean access.log > clean.log
@@ -89,7 +90,9 @@ Exit codes:
 @click.option(
     "--resume", metavar="FILE", type=_WRITTEN, help="A journal: an ended run goes on where it was."
 )
-@click.option("--workers", type=click.IntRange(min=1), help="[default: cores]")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="How many work at a time.  [default: cores]"
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -103,7 +106,13 @@ Exit codes:
     show_default=True,
     help="How often a record that fails is tried again.",
 )
-@click.option("--lane", type=Choice(_LANES), default="auto", show_default=True)
+@click.option(
+    "--lane",
+    type=Choice(_LANES),
+    default="auto",
+    show_default=True,
+    help="Where the function runs: auto is an interpreter, or a process if that refuses.",
+)
 @click.option(
     "--preload",
     multiple=True,
