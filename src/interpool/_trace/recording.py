@@ -284,7 +284,7 @@ class Recording:
     def note_diverted(self, task: int, name: str, extension: str) -> None:
         """A run was refused, and another one comes in a process."""
         error = f"{extension} does not support loading in subinterpreters"
-        self._add((Kind.OUTCOME, task, "retried", error, name))
+        self._add((Kind.REFUSED, task, self.clock(), error, name))
         details = {"task": task, "function": name, "extension": extension}
         self.mark("fallback to process", None, details)
 
