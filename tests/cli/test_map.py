@@ -56,6 +56,10 @@ def pair(left, right):
 def exits(text):
     raise SystemExit(text)
 
+def handled(text):
+    import faulthandler
+    return faulthandler.is_enabled() and text
+
 def dies(text):
     if text == "2":
         os._exit(3)
@@ -691,3 +695,11 @@ def test_a_device_may_be_read_and_written_more_than_once() -> None:
     null = os.devnull
     assert run("jobs:same", null) == (0, b"", "")
     assert run("jobs:same", null, "--output", null, "--errors", null) == (0, b"", "")
+
+
+@pytest.mark.filterwarnings("always::interpool.FallbackWarning")
+def test_a_fallback_is_said_in_this_command_s_words() -> None:
+    code, out, err = run("jobs:handled", "--workers", "1", stdin=b"1\n2\n")
+    assert (code, out) == (0, b"False\nFalse\n")
+    assert err.startswith("interpool: jobs:handled runs in a worker process, for the extension")
+    assert err.endswith("is done again. --lane process says that it is meant\n")

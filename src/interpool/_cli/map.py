@@ -2,13 +2,17 @@
 
 import codecs
 import glob
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.interpreter import BrokenInterpreterPool
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Never
+from typing import Any, Final, Never, TextIO
 
 import click
 
+from interpool import FallbackWarning
 from interpool._cli import completion
 from interpool._cli.command import Choice, Command, NotBegun, is_debugged, suggestion
 from interpool._cli.map_progress import display, showing
@@ -164,7 +168,7 @@ def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any
         check_module(name)
     shown = display(is_shown, is_live, options["output"])
     try:
-        with reporting(options.pop("report"), options):
+        with reporting(options.pop("report"), options), _fallbacks_said():
             job = Job(target=target, fn=fn, **options)
             ended = perform(job, lambda job, place: showing(job, place, shown), _say)
     except BrokenPipeError:
@@ -186,6 +190,32 @@ def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any
 
 def _say(text: str) -> None:
     click.echo(f"interpool: {text}", err=True)
+
+
+@contextmanager
+def _fallbacks_said() -> Iterator[None]:
+    """Say in a line, in this command's words, what a program would be warned of."""
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, FallbackWarning):
+            said = str(message).partition(" fallback=")[0].replace("preload=", "--preload")
+            _say(f"{said} --lane process says that it is meant")
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _judged(ended: Ended) -> int:

@@ -19,7 +19,7 @@ _IMPORT: Final = 0.05
 _TAIL: Final = 0.08
 # What workers import for themselves, whatever tasks do; and what is nobody's to preload, being part
 # of a module that is.
-_MACHINERY: Final = ("interpool", "_")
+_MACHINERY: Final = ("interpool", "_", "traceback")
 _RETRIED: Final = 0.02
 _FINE: Final = 0.85  # of running: nothing to win
 # How much longer than the median the last task is to be called an outlier.
