@@ -64,9 +64,9 @@ def _idle(of: Figures) -> Iterator[Advice]:
             "items of, from the code that submits, or because results are taken slowly and the map "
             "goes no further ahead. Make that faster (read in larger blocks, move parsing and "
             "writing into the tasks), or use fewer workers: more of them change nothing.",
-            "Records come more slowly than they are done: from whatever writes into the pipe, from "
-            "the disk, or because whoever reads the results is slow. Rows of CSV are parsed by one "
-            "thread; JSON lines are parsed in the workers. More workers change nothing.",
+            "Records come more slowly than they are done, or results are taken more slowly: from "
+            "or to a pipe, from or to a disk. Rows of CSV are parsed by one thread, JSON lines in "
+            "the workers. More workers change nothing.",
         ),
     )
 
