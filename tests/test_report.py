@@ -300,7 +300,11 @@ def crowded(workers: int, cores: int, waiting: int = 0) -> Traced:
         (importing, "imports", "`preload=['pandas']`"),
         (lambda: sending("result"), "transfer", "is 35% of the workers' time (5.0 MB in all)"),
         (lambda: sending("arguments"), "transfer", "Most of it is loading arguments"),
-        (lambda: tailed(120), "tail", "One task took 12x the median at the end: the tail"),
+        (
+            lambda: tailed(120),
+            "tail",
+            "One task took 12\N{MULTIPLICATION SIGN} the median at the end: the tail",
+        ),
         (lambda: tailed(120), "tail", "jobs.work('big.csv',) ran for 120 ms"),
         (lambda: tailed(20), "tail", "The end is uneven: 14% of the workers' time"),
         (tiny, "tiny", "300 tasks of 20 us. To send one takes longer than to run it"),
@@ -322,6 +326,34 @@ def test_what_stands_out_is_said_with_figures(
     said = rules(make())
     assert rule in said, said
     assert words in said[rule]
+
+
+def test_what_to_do_is_said_in_the_words_of_what_has_run() -> None:
+    traced = importing()
+    traced.info["command"] = "interpool map jobs:work items.jsonl"
+    assert (
+        "With `--preload pandas` they do it before their first record" in rules(traced)["imports"]
+    )
+    traced = starved()
+    traced.info["command"] = "interpool map jobs:work items.jsonl"
+    assert "Records come more slowly than they are done" in rules(traced)["input"]
+
+
+def test_many_runs_that_were_repeated_do_not_hide_what_failed_in_the_end() -> None:
+    traced = Traced(1)
+    tid, at = traced.worker(), 0.0
+    for _ in range(150):
+        at = traced.run(tid, at, 1 * MS, outcome="retried", error="OSError: busy")
+    traced.run(tid, at, 1 * MS, outcome="failed", error="KeyError: 1")
+    found = figures_of(traced).failures
+    assert (len(found), found[-1].error) == (100, "KeyError: 1")
+    assert "1 failed. The most frequent error: KeyError" in rules(traced)["failures"]
+
+
+def test_what_was_interrupted_has_no_error() -> None:
+    traced = Traced(1)
+    traced.run(traced.worker(), 0, 1 * MS, outcome="interrupted")
+    assert "Of the runs, 1 was interrupted. They are" in rules(traced)["failures"]
 
 
 def test_nothing_is_said_of_what_is_not_there() -> None:
@@ -484,7 +516,7 @@ def test_a_pool_is_reported_while_it_works_and_afterwards(tmp_path: Path) -> Non
             pool.submit(int, "seven").exception()
         interpool.report(trace, pages[2])
     assert all(it.read_text().startswith("<!doctype html>") for it in pages)
-    assert "1 of 2 items did not succeed" in (text := pages[1].read_text())
+    assert "1 of 2 tasks did not succeed" in (text := pages[1].read_text())
     assert "ZeroDivisionError" in text
     assert "ValueError: invalid literal" in pages[2].read_text()
 

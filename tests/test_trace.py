@@ -465,20 +465,22 @@ def test_a_run_waits_for_what_becomes_of_it() -> None:
     assert (run["args"]["outcome"], run["args"]["attempt"]) == ("done", 3)
 
 
-def test_a_run_that_is_refused_comes_again_in_a_process() -> None:
+@pytest.mark.parametrize("is_in_order", [True, False])
+def test_a_run_that_is_refused_comes_again_in_a_process(*, is_in_order: bool) -> None:
+    """Whichever says first what it did: workers do when they have nothing else to do."""
     times = [tuple(n + k * 10_000 for k in range(1, 6)) for n in (0, 100_000)]
+    told = [((0, 0), [task_record(1, times[0])]), ((-1, 77), [task_record(1, times[1])])]
     events = composed(
-        (Kind.OUTCOME, 1, "retried", "e does not support loading", "f"),
+        (Kind.REFUSED, 1, 50_000, "e does not support loading", "f"),
         (Kind.WHY, 1, "e does not load"),
-        (Kind.WORK, (0, 0), [task_record(1, times[0])]),
-        (Kind.WORK, (-1, 77), [task_record(1, times[1])]),
+        *((Kind.WORK, *it) for it in (told if is_in_order else reversed(told))),
     )
-    first, second = (it["args"] for it in runs_of(events))
+    first, second = (it["args"] for it in sorted(runs_of(events), key=lambda it: it["ts"]))
     assert (first["lane"], first["outcome"], first["attempt"]) == ("interpreter", "retried", 1)
     assert (second["lane"], second["outcome"], second["attempt"]) == ("process", "done", 2)
     assert ("why" in first, second["why"]) == (False, "e does not load")
-    waits = [(it["ph"], it["ts"]) for it in events if it.get("cat") == "wait"]
-    assert waits == [("b", 10), ("e", 30), ("b", 50), ("e", 130)]
+    waits = sorted((it["ts"], it["ph"]) for it in events if it.get("cat") == "wait")
+    assert waits == [(10, "b"), (30, "e"), (50, "b"), (130, "e")]
 
 
 class Hostile:

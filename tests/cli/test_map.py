@@ -56,6 +56,10 @@ def pair(left, right):
 def exits(text):
     raise SystemExit(text)
 
+def handled(text):
+    import faulthandler
+    return faulthandler.is_enabled() and text
+
 def dies(text):
     if text == "2":
         os._exit(3)
@@ -634,6 +638,7 @@ def test_a_trace_of_a_run(tmp_path: Path) -> None:
     assert trace["otherData"]["command"] == "interpool map jobs:same"
     runs = [it["args"] for it in trace["traceEvents"] if it.get("cat") == "run"]
     assert {(it["function"], it["outcome"]) for it in runs} == {("jobs:same", "done")}
+    assert sum(it.get("items", 1) for it in runs) == 1_000
     code, _, err = run("jobs:same", "--trace", str(tmp_path / "none" / "run.json"), stdin=b"1\n")
     assert code == 2
     assert err == f"Error: {tmp_path}/none/run.json cannot be written: No such file or directory.\n"
@@ -648,6 +653,18 @@ def test_a_page_of_a_run() -> None:
     written("jobs:same", "numbers", "--report", "run.html")
     assert "interpool map jobs:same" in Path("run.html").read_text()
     assert not Path("run.json").exists()
+    # A batch says which of its records have failed, in whatever lane.
+    Path("mixed").write_text("1\n2\nx\n4\ny\n")
+    for lane in ("interpreter", "thread"):
+        options = ("--chunksize", "3", "--on-error", "skip", "--lane", lane, "--trace", "t.json")
+        assert run("jobs:number", "mixed", *options, "--report", "skipped.html")[0] == 1
+        assert "2 of 5 items did not succeed" in Path("skipped.html").read_text()
+        events = json.loads(Path("t.json").read_text())["traceEvents"]
+        told = [it["args"] for it in events if it.get("cat") == "run"]
+        assert sorted((it["arguments"], it["outcome"], it["failed"]) for it in told) == [
+            ("'x'", "failed", 1),
+            ("'y'", "failed", 1),
+        ]
     # Of a run that a failure ends, and of one that has nothing to do.
     Path("mixed").write_text("1\nx\n3\n")
     code, _, err = run("jobs:number", "mixed", "--report", "failed.html", "--trace", "t.json")
@@ -672,3 +689,17 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_run() -> None:
     code, _, err = run("jobs:same", "numbers", "--report", "run.html", "--trace", "none/t.json")
     assert (code, Path("run.html").exists()) == (2, False)
     assert err == "Error: none/t.json cannot be written: No such file or directory.\n"
+
+
+def test_a_device_may_be_read_and_written_more_than_once() -> None:
+    null = os.devnull
+    assert run("jobs:same", null) == (0, b"", "")
+    assert run("jobs:same", null, "--output", null, "--errors", null) == (0, b"", "")
+
+
+@pytest.mark.filterwarnings("always::interpool.FallbackWarning")
+def test_a_fallback_is_said_in_this_command_s_words() -> None:
+    code, out, err = run("jobs:handled", "--workers", "1", stdin=b"1\n2\n")
+    assert (code, out) == (0, b"False\nFalse\n")
+    assert err.startswith("interpool: jobs:handled runs in a worker process, for the extension")
+    assert err.endswith("is done again. --lane process says that it is meant\n")

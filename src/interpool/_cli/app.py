@@ -66,7 +66,7 @@ Examples:
   interpool map mymodule:clean access.log > clean.log
   interpool recommend mymodule:train --args 1000
   interpool report run.json
-  interpool bench --help
+  interpool map --help
 
 \b
 Exit codes:

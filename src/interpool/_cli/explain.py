@@ -29,6 +29,7 @@ _WIDTH_OF_FILES: Final = 10_000
 @click.command(
     cls=Command,
     name="explain",
+    short_help="Say how an object would be sent, or why not.",
     epilog="""\b
 Examples:
   interpool explain statistics:mean

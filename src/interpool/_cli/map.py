@@ -2,14 +2,17 @@
 
 import codecs
 import glob
-import os
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.interpreter import BrokenInterpreterPool
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Never
+from typing import Any, Final, Never, TextIO
 
 import click
 
+from interpool import FallbackWarning
 from interpool._cli import completion
 from interpool._cli.command import Choice, Command, NotBegun, is_debugged, suggestion
 from interpool._cli.map_progress import display, showing
@@ -30,6 +33,7 @@ _WRITTEN: Final = click.Path(readable=False)
 @click.command(
     cls=Command,
     name="map",
+    short_help="Call a function with each record of some files.",
     epilog="""\b
 Examples:
   interpool map mypackage.text:clean access.log > clean.log
@@ -90,7 +94,9 @@ Exit codes:
 @click.option(
     "--resume", metavar="FILE", type=_WRITTEN, help="A journal: an ended run goes on where it was."
 )
-@click.option("--workers", type=click.IntRange(min=1), help="[default: cores]")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="How many work at a time.  [default: cores]"
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -104,7 +110,13 @@ Exit codes:
     show_default=True,
     help="How often a record that fails is tried again.",
 )
-@click.option("--lane", type=Choice(_LANES), default="auto", show_default=True)
+@click.option(
+    "--lane",
+    type=Choice(_LANES),
+    default="auto",
+    show_default=True,
+    help="Where the function runs: auto is an interpreter, or a process if that refuses.",
+)
 @click.option(
     "--preload",
     multiple=True,
@@ -156,7 +168,7 @@ def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any
         check_module(name)
     shown = display(is_shown, is_live, options["output"])
     try:
-        with reporting(options.pop("report"), options):
+        with reporting(options.pop("report"), options), _fallbacks_said():
             job = Job(target=target, fn=fn, **options)
             ended = perform(job, lambda job, place: showing(job, place, shown), _say)
     except BrokenPipeError:
@@ -178,6 +190,32 @@ def command(*, target: str, is_shown: bool | None, is_live: bool, **options: Any
 
 def _say(text: str) -> None:
     click.echo(f"interpool: {text}", err=True)
+
+
+@contextmanager
+def _fallbacks_said() -> Iterator[None]:
+    """Say in a line, in this command's words, what a program would be warned of."""
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, FallbackWarning):
+            said = str(message).partition(" fallback=")[0].replace("preload=", "--preload")
+            _say(f"{said} --lane process says that it is meant")
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _judged(ended: Ended) -> int:
@@ -272,13 +310,14 @@ def _check_files(options: dict[str, Any]) -> None:
     """Refuse to write into what is to be read, or twice into one file."""
     there = [Path(it) for it in options["sources"] if it != STDIN]
     for name in ("output", "errors", "resume", "trace", "report"):
-        path = Path(options[name] or os.devnull)
+        path = Path(options[name] or "")
+        if not options[name] or path.is_char_device():  # several may go into /dev/null
+            continue
         if any(path.absolute() == other.absolute() for other in there):
             _refuse(f"--{name} {path} is used for something else, too")
         if path.is_file() and any(path.samefile(it) for it in there if it.exists()):
             _refuse(f"--{name} {path} is used for something else, too")
-        if options[name]:
-            there.append(path)
+        there.append(path)
 
 
 def _sources(files: tuple[str, ...], kind: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from interpool._report import report
 @click.command(
     cls=Command,
     name="report",
+    short_help="Write a page that shows a run, out of its trace.",
     epilog="""\b
 Examples:
   interpool report run.json
@@ -21,8 +22,8 @@ Examples:
 def command(*, trace: str, output: str | None) -> int:
     """Write a page that shows a run: what workers did when, where the time went, what to change.
 
-    TRACE is what a pool has written with `trace=`, or `interpool map` with --trace. The page is one
-    file of HTML, with nothing to fetch.
+    TRACE is a file that `pool.trace(...)` has written, or `interpool map` with --trace. The page is
+    one file of HTML, with nothing to fetch.
     """
     page = Path(output) if output else Path(trace).with_suffix(".html")
     if page.absolute() == Path(trace).absolute():

@@ -345,7 +345,7 @@ def call(
 ) -> tuple[int, Any]:
     """Run one task; return `(kind, payload)` of its outcome, whatever it does."""
     trace = None if begin is None else begin(task)
-    failure = None
+    failure = value = None
     try:
         try:
             gate.open_gate(task)
@@ -363,10 +363,10 @@ def call(
         gate.tidy()
         gate.end_struck(task)
         if trace is not None:
-            trace.end(function, args, kwargs, is_shown=True)
+            trace.end(function, args, kwargs, None, is_shown=True)
         return channels.STRUCK, gate.struck_at
     if trace is not None:
-        trace.end(function, args, kwargs, is_shown=failure is not None)
+        trace.end(function, args, kwargs, value, is_shown=failure is not None)
     if failure is not None:
         try:
             return channels.FAILED, describe(failure, "run")

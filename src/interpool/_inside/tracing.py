@@ -88,6 +88,7 @@ class Recorder:
         self._began = self._ended = self._since = self._slowest = 0
         self._name: tuple[str, str] | None = None
         self._arguments = self._slowest_arguments = ""
+        self._batch: tuple[int, dict[str, Any]] | None = None
         self._pending: Any = None
 
     # --- The start of the worker -----------------------------------------------------------------
@@ -115,7 +116,7 @@ class Recorder:
         for part in large:
             self._nbytes += part.nbytes if type(part) is memoryview else len(part)
         self.woken = self._began = self._ended = self._slowest = 0
-        self._name = None
+        self._name = self._batch = None
         self._arguments = self._slowest_arguments = ""
 
     def begin(self, now: int) -> Recorder:
@@ -166,11 +167,18 @@ class Recorder:
         self._ended = clock()
 
     def end(
-        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, is_shown: bool
+        self,
+        function: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        value: Any,
+        *,
+        is_shown: bool,
     ) -> None:
-        """The function has returned, or raised."""
+        """The function has returned the value, or raised."""
         self._ended = now = clock()
-        if is_shown or now - self._began >= LONG:
+        self._batch = told_by_batch(value)
+        if self._batch is None and (is_shown or now - self._began >= LONG):
             self._arguments = shown(args, kwargs)
         if self._key not in self._named:
             self._name = self._name_of(function)
@@ -180,6 +188,9 @@ class Recorder:
         self._board[self._began_at] = 0
         now = clock()
         items, nbytes, extra = _told_by(kind, payload)
+        if self._batch is not None:
+            items, told = self._batch
+            extra |= told
         if self._arguments:
             extra["arguments"] = self._arguments
         if self._slowest:
@@ -419,6 +430,29 @@ def _told_by(kind: int, payload: Any) -> tuple[int, int, dict[str, Any]]:
     if kind == channels.FAILED:
         return 1, 0, {"error": _error_in(payload), "stage": payload[0]}
     return 1, 0 if kind == channels.STRUCK else _size_of(payload), {}
+
+
+def told_by_batch(value: Any) -> tuple[int, dict[str, Any]] | None:
+    """How many records a batch of `interpool map` was of, and what is told of them; else None."""
+    inside = sys.modules.get("interpool._mapping.inside")
+    if inside is None or type(value) is not inside.Outcome:
+        return None
+    items, failures, slowest = value.done + value.is_stopped, value.failures, value.slowest
+    extra: dict[str, Any] = {}
+    if failures:
+        error = shortened(failures[0].error.partition("\n")[0], _LONGEST)
+        extra = {
+            "failed": len(failures),
+            "error": error,
+            "arguments": shown((failures[0].record,), {}),
+        }
+    if slowest is not None:
+        took, record = int(slowest[0] * 1e9), slowest[1]
+        arguments = shown((record,), {}) if took >= LONG else ""
+        extra["slowest"] = took, arguments
+        if items == 1 and arguments:
+            extra["arguments"] = arguments
+    return items, extra
 
 
 def _error_in(description: outcomes.Description) -> str:

@@ -4,11 +4,12 @@ Both are done here rather than in the main interpreter, so that they use all cor
 back can always be sent, whatever the function returns. Imports little: each worker pays for it.
 """
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 _REFUSAL: Final = "does not support loading in subinterpreters"
 
@@ -45,6 +46,7 @@ class Outcome(NamedTuple):
         seconds: what it took.
         rest: records that were not begun.
         is_stopped: whether a failure ended it; that record is not among `done`.
+        slowest: the record that took longest, and how many seconds, if the run is traced.
     """
 
     done: int
@@ -53,6 +55,7 @@ class Outcome(NamedTuple):
     seconds: float
     rest: Payload | None
     is_stopped: bool
+    slowest: tuple[float, Any] | None = None
 
 
 class Work:
@@ -108,7 +111,9 @@ class Work:
         failures: list[Failure] = []
         fn, add, limit = self.fn, results.append, began + self.budget
         done = 0
-        for record in records:
+        # A worker has that module while it is traced: which record takes longest is wanted then.
+        timed = _Timed(records) if "_interpool_tracing" in sys.modules else None
+        for record in records if timed is None else timed:
             value: Any = record
             is_calling = False
             try:
@@ -136,7 +141,8 @@ class Work:
         is_stopped = self.stops and bool(failures)
         rest = None if is_stopped or done == len(records) else cut(payload, done, len(records))
         output = results if self.form == "csv" else b"".join(results)
-        return Outcome(done, output, failures, now - began, rest, is_stopped)
+        slowest = None if timed is None else timed.slowest
+        return Outcome(done, output, failures, now - began, rest, is_stopped, slowest)
 
     def _is_for_the_pool(self, error: BaseException) -> bool:
         """Whether the pool is to see what the function raises, and to run the batch again."""
@@ -224,6 +230,27 @@ def records_of(payload: Payload) -> list[Any]:
         return payload
     separator = payload[-1:]
     return [record.decode("utf-8", "surrogateescape") for record in payload.split(separator)[:-1]]
+
+
+class _Timed:
+    """Records that are taken one by one, and which of them took longest."""
+
+    def __init__(self, records: list[Any]) -> None:
+        self._records = records
+        self.slowest: tuple[float, Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        longest = -1.0
+        since = time.perf_counter()
+        for record in self._records:
+            try:
+                yield record
+            finally:  # also where it is the last, for the others are not wanted any more
+                now = time.perf_counter()
+                if now - since > longest:
+                    longest = now - since
+                    self.slowest = longest, record
+                since = now
 
 
 class _Named:

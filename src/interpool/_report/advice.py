@@ -1,4 +1,7 @@
-"""What stands out in a run, and what to do about it: one rule a function; pure."""
+"""What stands out in a run, and what to do about it: one rule a function; pure.
+
+What to do is said in Python, or, of a run of `interpool map`, in that command's options.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +19,7 @@ _IMPORT: Final = 0.05
 _TAIL: Final = 0.08
 # What workers import for themselves, whatever tasks do; and what is nobody's to preload, being part
 # of a module that is.
-_MACHINERY: Final = ("interpool", "_")
+_MACHINERY: Final = ("interpool", "_", "traceback")
 _RETRIED: Final = 0.02
 _FINE: Final = 0.85  # of running: nothing to win
 # How much longer than the median the last task is to be called an outlier.
@@ -55,10 +58,16 @@ def _idle(of: Figures) -> Iterator[Advice]:
         "input",
         share,
         f"{title}: the input is the bottleneck",
-        "Tasks come more slowly than they are done: from the iterator that the map takes its items "
-        "of, from the code that submits, or because results are taken slowly and the map goes no "
-        "further ahead. Make that faster (read in larger blocks, move parsing and writing into the "
-        "tasks), or use fewer workers: more of them change nothing.",
+        _either(
+            of,
+            "Tasks come more slowly than they are done: from the iterator that the map takes its "
+            "items of, from the code that submits, or because results are taken slowly and the map "
+            "goes no further ahead. Make that faster (read in larger blocks, move parsing and "
+            "writing into the tasks), or use fewer workers: more of them change nothing.",
+            "Records come more slowly than they are done, or results are taken more slowly: from "
+            "or to a pipe, from or to a disk. Rows of CSV are parsed by one thread, JSON lines in "
+            "the workers. More workers change nothing.",
+        ),
     )
 
 
@@ -75,8 +84,13 @@ def _startup(of: Figures) -> Iterator[Advice]:
         share,
         f"Start-up is {words.share(share)} of this run",
         f"{words.count(len(of.workers), 'worker')} took {words.seconds(each)} each to be ready, "
-        f"for {words.seconds(of.seconds['run'])} of work. Use one pool for the whole program, "
-        "call `prewarm()` while there is something else to do, or take fewer workers.",
+        f"for {words.seconds(of.seconds['run'])} of work. "
+        + _either(
+            of,
+            "Use one pool for the whole program, call `prewarm()` while there is something else to "
+            "do, or take fewer workers.",
+            "Give one run more to do (several FILEs, a pattern), or take fewer `--workers`.",
+        ),
     )
 
 
@@ -88,16 +102,21 @@ def _imports(of: Figures) -> Iterator[Advice]:
     worst = late[0]
     each = words.seconds(worst.seconds / worst.workers)
     others = f", and {words.count(len(late) - 1, 'other module')}" if len(late) > 1 else ""
-    names = ", ".join(repr(it.module) for it in late[:3])
+    names = [it.module for it in late[:3]]
     yield Advice(
         "imports",
         share,
         f"Import of {worst.module}: {each} in each of "
         f"{words.count(worst.workers, 'worker')}{others}",
         f"Workers import what their tasks need when they first need it: {words.share(share)} of "
-        f"their time here. With `preload=[{names}]` they do it before their first task, beside "
-        "the rest of the program if `prewarm()` is called early; a pool that lives longer does "
-        "it once.",
+        "their time here. "
+        + _either(
+            of,
+            f"With `preload={names}` they do it before their first task, beside the rest of the "
+            "program if `prewarm()` is called early; a pool that lives longer does it once.",
+            f"With `{' '.join(f'--preload {it}' for it in names)}` they do it before their first "
+            "record, outside of its `--timeout`; a longer run has less of it.",
+        ),
     )
 
 
@@ -116,9 +135,15 @@ def _transfer(of: Figures) -> Iterator[Advice]:
         "transfer",
         share,
         f"Transfer is {words.share(share)} of the workers' time{size}",
-        f"{where}. Send less: a path or a key instead of the object; `shared=` for what every "
-        "task needs; `SharedArray` or `SharedBuffer` for numbers and bytes, which are not copied "
-        "at all; return what is asked for and nothing else.",
+        f"{where}. "
+        + _either(
+            of,
+            "Send less: a path or a key instead of the object; `shared=` for what every task "
+            "needs; `SharedArray` or `SharedBuffer` for numbers and bytes, which are not copied at "
+            "all; return what is asked for and nothing else.",
+            "Return what is asked for and nothing else; with `--input files`, workers read the "
+            "files themselves.",
+        ),
     )
 
 
@@ -132,11 +157,18 @@ def _tail(of: Figures) -> Iterator[Advice]:
     if argument and not argument.startswith("("):
         argument = f"({argument})"
     if times >= _OUTLIER:
-        title = f"One task took {times:,.0f}x the median at the end: the tail"
+        title = (
+            f"One {of.unit} took {times:,.0f}\N{MULTIPLICATION SIGN} the median at the end: "
+            "the tail"
+        )
         words_ = (
             f"{slow.function}{argument} ran for {words.seconds(slow.seconds)} while other workers "
-            f"had nothing left: {words.share(share)} of their time. Submit what takes long first, "
-            "or split it."
+            f"had nothing left: {words.share(share)} of their time. "
+            + _either(
+                of,
+                "Submit what takes long first, or split it.",
+                "Have records that take long come first, or split them.",
+            )
         )
     else:
         title = (
@@ -144,7 +176,8 @@ def _tail(of: Figures) -> Iterator[Advice]:
         )
         words_ = (
             f"{slow.function}{argument} ended last. More, smaller tasks even it out: "
-            "`chunksize=None` sizes a map's pieces by measurement; fewer workers idle less."
+            + _either(of, "`chunksize=None` sizes a map's pieces", "no `--chunksize` sizes batches")
+            + " by measurement; fewer workers idle less."
         )
     yield Advice("tail", share, title, words_)
 
@@ -160,8 +193,8 @@ def _fallback(of: Figures) -> Iterator[Advice]:
                 f"{words.count(lane.runs, 'task')} fell back to processes: {lane.why}",
                 f"{_names(lane.functions)} ran for {words.seconds(lane.seconds)} in worker "
                 "processes, which take longer to start and need more memory. `interpool doctor` "
-                "says which modules refuse to load in an interpreter; `lane='process'` sends them "
-                "there at once.",
+                "says which modules refuse to load in an interpreter; "
+                f"`{_either(of, "lane='process'", '--lane process')}` sends them there at once.",
             )
 
 
@@ -173,8 +206,14 @@ def _tiny(of: Figures) -> Iterator[Advice]:
                 "tiny",
                 max(0.1, of.share("idle") / 2 + of.share("other") / 2),
                 f"{function.name}: {function.runs:,} tasks of {words.seconds(function.median)}",
-                "To send one takes longer than to run it. `map()` sends as many together as are "
-                "worth it, and takes them one by one if `chunksize=1` asks for that.",
+                "To send one takes longer than to run it. "
+                + _either(
+                    of,
+                    "`map()` sends as many together as are worth it, and takes them one by one if "
+                    "`chunksize=1` asks for that.",
+                    "Without `--timeout` and `--retries`, for which each record travels by itself, "
+                    "as many travel together as are worth it.",
+                ),
             )
 
 
@@ -182,22 +221,27 @@ def _failures(of: Figures) -> Iterator[Advice]:
     if not of.lost:
         return
     lost = [it for it in of.failures if it.outcome in LOST]
-    kinds = Counter(it.error.partition(":")[0] or it.outcome for it in lost)
-    told = [f"{count:,} {_OUTCOMES[name]}" for name in LOST if (count := of.outcomes[name])]
+    kinds = Counter(it.error.partition(":")[0] for it in lost if it.error)
+    told = [
+        f"{count:,} {said[count > 1]}"
+        for name, said in _OUTCOMES.items()
+        if (count := of.outcomes[name])
+    ]
     how = f"Of the runs, {', '.join(told)}. " if told else ""
+    if kinds:
+        how += f"The most frequent error: {kinds.most_common(1)[0][0]}. "
     yield Advice(
         "failures",
         0.5,
-        f"{of.lost:,} of {words.count(of.items, 'item')} did not succeed",
-        f"{how}The most frequent error: {kinds.most_common(1)[0][0]}. They are listed below, with "
-        "what they were called with.",
+        f"{of.lost:,} of {words.count(of.items, of.unit)} did not succeed",
+        f"{how}They are listed below, with what they were called with.",
     )
 
 
-_OUTCOMES: Final = {
-    "failed": "failed",
-    "timeout": "ran into their time limit",
-    "interrupted": "were interrupted",
+_OUTCOMES: Final = {  # of one run, of more
+    "failed": ("failed", "failed"),
+    "timeout": ("ran into its time limit", "ran into their time limit"),
+    "interrupted": ("was interrupted", "were interrupted"),
 }
 
 
@@ -224,15 +268,20 @@ def _accidents(of: Figures) -> Iterator[Advice]:
             f"{words.count(abandoned, 'worker')} did not stop and had to be given up",
             "A call stuck in C cannot be interrupted in an interpreter: its worker goes on "
             "beside its successor. In the process lane it would have been killed: "
-            "`options(lane='process')`.",
+            f"`{_either(of, "options(lane='process')", '--lane process')}`.",
         )
     if died := happened["worker died"]:
         yield Advice(
             "died",
             0.6,
             f"{died:,} worker process{'es' * (died > 1)} died",
-            "Of a crash in C code, or because memory ran out and the system ended it. Fewer "
-            "workers need less memory; `max_tasks_per_worker=` lets go of what tasks leave behind.",
+            "Of a crash in C code, or because memory ran out and the system ended it. "
+            + _either(
+                of,
+                "Fewer workers need less memory; `max_tasks_per_worker=` lets go of what tasks "
+                "leave behind.",
+                "Fewer `--workers` need less memory.",
+            ),
         )
 
 
@@ -254,7 +303,8 @@ def _cores(of: Figures) -> Iterator[Advice]:
             0.12,
             f"{words.count(workers, 'worker')} on {cores} cores, and up to {of.most_waiting:,} "
             "tasks waited",
-            f"If nothing else needs the cores, `max_workers={cores}` gets it done sooner.",
+            "If nothing else needs the cores, "
+            f"`{_either(of, 'max_workers=', '--workers ')}{cores}` gets it done sooner.",
         )
 
 
@@ -285,6 +335,12 @@ _RULES: Final[tuple[Callable[[Figures], Iterator[Advice]], ...]] = (
     _accidents,
     _cores,
 )
+
+
+def _either(of: Figures, in_python: str, on_the_command_line: str) -> str:
+    """Whichever the run was begun by."""
+    is_map = str(of.trace.info.get("command", "")).startswith("interpool map ")
+    return on_the_command_line if is_map else in_python
 
 
 def _share(seconds: float, of: Figures) -> float:

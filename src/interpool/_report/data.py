@@ -138,6 +138,11 @@ class Figures:
         return self.seconds[kind] / self.worker_seconds if self.worker_seconds else 0.0
 
     @property
+    def unit(self) -> str:
+        """What the items are called."""
+        return "task" if self.items == self.runs else "item"
+
+    @property
     def runs(self) -> int:
         """How many runs there were."""
         return self.outcomes.total()

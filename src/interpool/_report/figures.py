@@ -217,9 +217,11 @@ def _slow(track: Track, run: Span) -> Slow:
 
 
 def _failures(runs: Sequence[tuple[Track, Span]], tracks: Sequence[Track]) -> list[Failure]:
-    """The first ones, by when they began."""
-    bad = ((track, run) for track, run in runs if run.args.get("outcome") in BAD)
-    first = heapq.nsmallest(_FAILURES, bad, key=lambda it: it[1].start)
+    """The first ones, by when they began; if they are too many, none that were run again."""
+    bad = [(track, run) for track, run in runs if run.args.get("outcome") in BAD]
+    first = heapq.nsmallest(
+        _FAILURES, bad, key=lambda it: (it[1].args["outcome"] == RETRIED, it[1].start)
+    )
     found = [
         Failure(
             str(run.args["outcome"]),
@@ -246,7 +248,8 @@ def _failures(runs: Sequence[tuple[Track, Span]], tracks: Sequence[Track]) -> li
         )
         for track, it in _unloaded(tracks)
     ]
-    return sorted(found, key=lambda it: it.start)[:_FAILURES]
+    kept = heapq.nsmallest(_FAILURES, found, key=lambda it: (it.outcome == RETRIED, it.start))
+    return sorted(kept, key=lambda it: it.start)
 
 
 def _lanes(runs: Sequence[tuple[Track, Span]]) -> list[Lane]:

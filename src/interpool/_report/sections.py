@@ -1,5 +1,6 @@
 """The parts of the page that are text and tables; each is there without its program, too."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -59,7 +60,7 @@ def header(of: Figures) -> Markup:
 
 def tiles(of: Figures) -> Markup:
     """The figures that come first."""
-    unit = "task" if of.items == of.runs else "item"
+    unit = of.unit
     average = of.seconds["run"] / of.wall if of.wall else 0.0
     told = [
         ("the whole run", _time(of.wall), ""),
@@ -87,7 +88,10 @@ def tiles(of: Figures) -> Markup:
 def advice(found: Sequence[Advice]) -> Markup:
     """What stands out, and what to do."""
     points = [
-        html(t'<li class="{it.rule}"><h3>{it.title}</h3><p>{_with_code(it.words)}</p></li>')
+        html(
+            t'<li class="{it.rule}"><h3>{_micro(it.title)}</h3>'
+            t"<p>{_with_code(_micro(it.words))}</p></li>"
+        )
         for it in found
     ]
     return html(
@@ -190,11 +194,13 @@ def slowest(of: Figures) -> Markup:
         return NOTHING
     rows = [_slow_row(it, of.median) for it in of.slowest]
     head = ("*took", "*to the median", "function", "arguments", "worker", "")
-    return _section("slowest", "Slowest tasks", _table(head, rows))
+    return _section("slowest", f"Slowest {of.unit}s", _table(head, rows))
 
 
 def _slow_row(it: Slow, median: float) -> Markup:
-    times = f"{it.seconds / it.items / median:,.1f}\N{MULTIPLICATION SIGN}" if median > 0 else ""
+    ratio = it.seconds / it.items / median if median > 0 else 0.0
+    digits = 0 if ratio >= 100 else 1  # noqa: PLR2004 - three digits are enough
+    times = f"{ratio:,.{digits}f}\N{MULTIPLICATION SIGN}" if ratio else ""
     outcome = html(t' <span class="bad-word">{it.outcome}</span>') if it.outcome in BAD else NOTHING
     together = f"{it.items:,} items, sent together. " if it.items > 1 else ""
     return html(
@@ -391,7 +397,12 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _time(seconds: float) -> str:
-    return words.seconds(seconds).replace(" us", " µs")
+    return _micro(words.seconds(seconds))
+
+
+def _micro(text: str) -> str:
+    """Microseconds as they are written where there is more than ASCII."""
+    return re.sub(r"(?<=\d) us\b", " µs", text)
 
 
 def _share(value: float) -> str:

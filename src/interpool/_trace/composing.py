@@ -51,6 +51,16 @@ class _Track:
     imports: list[tuple[str, int, int]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Refused:
+    """A task that an interpreter has refused, and a process runs: which has told of it first?"""
+
+    when: int
+    error: str
+    name: str
+    is_half_told: bool = False
+
+
 class Composer:
     """Makes the events of one trace."""
 
@@ -67,9 +77,9 @@ class Composer:
         self._outcomes: dict[int, tuple[str, str, str]] = {}
         self._held: dict[int, int] = {}
         self._kept: dict[int, tuple[_Track, Record]] = {}
-        self._again: dict[int, tuple[int, int]] = {}  # which run is next, and since when it waits
+        self._refused: dict[int, _Refused] = {}
         self._special: tuple[Container[int], ...]
-        self._special = self._why, self._outcomes, self._held, self._again
+        self._special = self._why, self._outcomes, self._held, self._refused
         self._lines: list[str] = []
         self._takes: dict[Kind, Callable[..., None]] = {
             Kind.WORK: self._work,
@@ -80,6 +90,7 @@ class Composer:
             Kind.WHY: self._why.__setitem__,
             Kind.HELD: self._held.__setitem__,
             Kind.OUTCOME: self._outcome,
+            Kind.REFUSED: self._refuse,
             Kind.CUT: self._cut,
             Kind.ASLEEP: self._note_asleep,
             Kind.END: self._end,
@@ -112,10 +123,16 @@ class Composer:
 
     def _plain_task(self, track: _Track, record: Record) -> bool:
         """Write what most records are, as `_task` does in several times the time; or refuse."""
-        _, task, key, submitted, taken, began, ended, sent, received, nbytes, kind, _, extra = (
+        _, task, key, submitted, taken, began, ended, sent, received, nbytes, kind, items, extra = (
             record
         )
-        if extra is not None or kind not in _VALUES or not received or submitted < self._origin:
+        if (
+            extra is not None
+            or items != 1
+            or kind not in _VALUES
+            or not received
+            or submitted < self._origin
+        ):
             return False
         last, name = track.end, self._names.get(key)
         if name is None or last is None or not last <= taken <= began <= ended <= sent:
@@ -166,29 +183,40 @@ class Composer:
         if (kept := self._kept.pop(task, None)) is not None:
             self._task(*kept)
 
+    def _refuse(self, task: int, when: int, error: str, name: str) -> None:
+        self._refused[task] = _Refused(when, error, name)
+
     def _task(self, track: _Track, record: Record, *, is_over: bool = False) -> None:
         _, task, key, submitted, taken, began, ended, sent, received, nbytes, kind, items, extra = (
             record
         )
-        told = self._outcomes.pop(task, None)
-        if told is None and task in self._held and not is_over:
-            self._kept[task] = track, record
-            return
+        refused = self._refused.get(task)
+        if refused is not None and track.lane == "interpreter":
+            told: tuple[str, str, str] | None = ("retried", refused.error, refused.name)
+        else:
+            told = self._outcomes.pop(task, None)
+            if told is None and task in self._held and not is_over:
+                self._kept[task] = track, record
+                return
         module, name = self._name(key, extra, told)
-        attempt, since = self._again.pop(task, (0, 0))
-        attempt = attempt or self._held.pop(task, 1)
+        attempt, since = self._held.get(task, 1), 0
+        if refused is not None and track.lane != "interpreter":
+            attempt, since = attempt + 1, refused.when
+        if refused is None or refused.is_half_told:
+            self._held.pop(task, None)
+            self._refused.pop(task, None)
+        else:
+            refused.is_half_told = True
         outcome, error = _outcome_of(kind, extra)
         if told is not None:
             outcome, error = told[0], told[1] or error
-        if outcome == "retried":
-            self._again[task] = attempt + 1, sent
         if submitted > channels.UNTIMED:
             self._wait(task, name, since or submitted, began or taken)
         args = f'"nbytes":{received},"task":{task}' if received else f'"task":{task}'
         self._piece(track, "transfer", "arguments", taken, began or ended, args)
         if began:
             function = f"{module}.{name}" if module else name
-            details = {"items": items} if kind == channels.EACH else {}
+            details = {"items": items} if kind == channels.EACH or items != 1 else {}
             if extra is not None:
                 _add_details(details, extra)
             self._run(track, name, began, ended, task, function, attempt, outcome, error, details)

@@ -230,10 +230,14 @@ class Recording:
         extra: dict[str, Any] = {"name": tracing.name_of(function)}
         if isinstance(payload, Raised):
             extra["error"] = _text_of(payload.error)
-        if extra.get("error") or ended - began >= tracing.LONG:
+        items = 1
+        if (batch := tracing.told_by_batch(payload)) is not None:
+            items = batch[0]
+            extra |= batch[1]
+        elif extra.get("error") or ended - began >= tracing.LONG:
             extra["arguments"] = tracing.shown(args, kwargs)
         times = task._submitted or channels.UNTIMED, taken, began, ended, ended
-        return self.number, 0, [(tracing.TASK, task._task, 0, *times, 0, 0, kind, 1, extra)]
+        return self.number, 0, [(tracing.TASK, task._task, 0, *times, 0, 0, kind, items, extra)]
 
     def tick(self) -> None:
         """Count tasks, and call the writer, if it is time. The engine's lock is held."""
@@ -280,7 +284,7 @@ class Recording:
     def note_diverted(self, task: int, name: str, extension: str) -> None:
         """A run was refused, and another one comes in a process."""
         error = f"{extension} does not support loading in subinterpreters"
-        self._add((Kind.OUTCOME, task, "retried", error, name))
+        self._add((Kind.REFUSED, task, self.clock(), error, name))
         details = {"task": task, "function": name, "extension": extension}
         self.mark("fallback to process", None, details)
 

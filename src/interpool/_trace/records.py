@@ -20,6 +20,7 @@ class Kind(enum.IntEnum):
     WHY = enum.auto()  # task, why it is not in an interpreter
     HELD = enum.auto()  # task, which run it is; until its outcome is known
     OUTCOME = enum.auto()  # task, outcome, error, name
+    REFUSED = enum.auto()  # task, when, error, name: its run in an interpreter; a process runs it
     CUT = enum.auto()  # place, task, began, ended, name, outcome, error
     ASLEEP = enum.auto()  # place, since when: that worker has nothing to do as it begins
     END = enum.auto()  # when, [(place, since when it has nothing to do)]
