@@ -1,4 +1,4 @@
-"""What all workers are told of one task: to stop it, or not to begin it.
+"""What all workers are told of tasks: to stop one, or not to begin some.
 
 Called in the loop's thread, like all of `_link` that is not asked by the engine.
 """
@@ -29,26 +29,36 @@ class Orders:
         self._link = link
         self._attempts = itertools.count()  # to withdraw tasks
 
-    async def withdraw(self, number: int) -> bool:
-        """Take a task back, if no worker has begun it; return whether that is so."""
+    async def withdraw(self, numbers: list[int]) -> list[int]:
+        """Take back those of some tasks that no worker has begun; return which those are."""
         link = self._link
-        future = link._futures.get(number)
-        if future is None or future.status != "pending":
-            return False
-        asked = link._job(number), next(self._attempts)
-        answers = await self._on_workers(_site.withdraw, *asked)
-        if (
-            answers is None  # one of them may have begun it
-            or not all(it is True for it in answers.values())
-            or link._futures.get(number) is not future
-            or future.status != "pending"
-        ):
-            link._start(self._on_workers(_site.admit, *asked))
-            return False
-        # Workers that are given it nevertheless send it back until this has reached the scheduler.
-        link._forget(number)
-        link._start(link._cancel(future))
-        return True
+        asked = {it: future for it in numbers if (future := link._pending(it)) is not None}
+        if not asked:
+            return []
+        jobs, attempt = [link._job(it) for it in asked], next(self._attempts)
+        answers = await self._on_workers(_site.withdraw, jobs, attempt)
+        withdrawn, begun = [], []
+        for place, (number, future) in enumerate(asked.items()):
+            if (
+                answers is None  # one of them may have begun it
+                or not all(isinstance(it, list) and it[place] for it in answers.values())
+                or link._pending(number) is not future
+            ):
+                begun.append(jobs[place])
+                continue
+            # Workers that are given it nevertheless send it back until this has reached the
+            # scheduler.
+            link._forget(number)
+            link._start(link._cancel(future))
+            withdrawn.append(number)
+        if begun:
+            link._start(self._on_workers(_site.admit, begun, attempt))
+        return withdrawn
+
+    async def let_go(self, numbers: list[int]) -> None:
+        """Do so for pieces that nobody waits for; one that has begun ends in its time."""
+        for number in await self.withdraw(numbers):
+            self._link._engine.hear_dropped(number)
 
     def strike(self, number: int, grace: float) -> None:
         """Stop a task, wherever it is, and see to it that it ends."""
