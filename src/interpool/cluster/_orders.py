@@ -1,4 +1,7 @@
-"""What all workers are told of tasks: to stop one, or not to begin some.
+"""What all workers are told of tasks: to stop them, or not to begin them.
+
+Of many at a time, for each order is a message to every worker, and the end of an executor one about
+all that it has in the cluster.
 
 Called in the loop's thread, like all of `_link` that is not asked by the engine.
 """
@@ -14,6 +17,8 @@ from interpool._stops import Reason, Stop
 from interpool.cluster import _site
 
 if TYPE_CHECKING:
+    import distributed
+
     from interpool.cluster._link import Link
 
 # Seconds that a cluster's workers have to say whether a task has begun, of which somebody wants to
@@ -28,6 +33,7 @@ class Orders:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._attempts = itertools.count()  # to withdraw tasks
+        self._to_stop: dict[float, list[int]] = {}  # of those that are about to be told, by grace
 
     async def withdraw(self, numbers: list[int]) -> list[int]:
         """Take back those of some tasks that no worker has begun; return which those are."""
@@ -62,22 +68,36 @@ class Orders:
 
     def strike(self, number: int, grace: float) -> None:
         """Stop a task, wherever it is, and see to it that it ends."""
-        self._link._start(self._stop(number, grace))
+        if not self._to_stop:
+            self._link._start(self._stop_all())
+        self._to_stop.setdefault(grace, []).append(number)
         self._link._loop.call_later(grace + PATIENCE, self._abandon, number, grace)
 
-    async def _stop(self, number: int, grace: float) -> None:
-        """Stop a task where it runs; if that is nowhere, have it never run."""
+    async def _stop_all(self) -> None:
+        due, self._to_stop = self._to_stop, {}
+        for grace, numbers in due.items():
+            self._link._start(self._stop(numbers, grace))
+
+    async def _stop(self, numbers: list[int], grace: float) -> None:
+        """Stop tasks where they run; those that run nowhere never will."""
         link = self._link
-        job = link._job(number)
-        answers = await self._on_workers(_site.strike, job, grace)
-        future = link._futures.get(number)
-        if answers is None or any(it is not False for it in answers.values()) or future is None:
+        jobs = [link._job(it) for it in numbers]
+        if (answers := await self._on_workers(_site.strike, jobs, grace)) is None:
             return
-        link._forget(number)
-        await link._cancel(future)
-        # By then, a worker that has come since may have begun it; from now on none can.
-        await self._on_workers(_site.strike, job, grace)
-        link._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
+        idle: dict[int, distributed.Future[bytes]] = {}
+        for place, number in enumerate(numbers):
+            future = link._futures.get(number)
+            said = [it[place] if isinstance(it, list) else it for it in answers.values()]
+            if future is not None and all(it is False for it in said):
+                link._forget(number)
+                idle[number] = future
+        if not idle:
+            return
+        await asyncio.gather(*map(link._cancel, idle.values()))
+        # By then, a worker that has come since may have begun one; from now on none can.
+        await self._on_workers(_site.strike, [link._job(it) for it in idle], grace)
+        for number in idle:
+            link._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
 
     def _abandon(self, number: int, grace: float) -> None:
         """End a task that was to stop, unless it has ended by now."""

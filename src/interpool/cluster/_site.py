@@ -190,14 +190,15 @@ async def run(tag: str, job: str, name: str, terms: tuple[Any, ...], *item: Any)
     return await _site().run(job, name, Terms.of(timeout, None, lane), request)
 
 
-def strike(job: str, grace: float) -> bool:
-    """Stop a job that runs here, or will; return whether it has begun here."""
+def strike(jobs: list[str], grace: float) -> list[bool]:
+    """Stop jobs that run here, or will; return of each whether it has begun here."""
     if (site := _Here.site) is None:
-        return False
-    site.struck.add(job, grace)
-    if (future := site.running.get(job)) is not None:
-        future.interrupt(grace=grace)
-    return site.begun.get(job) is not None
+        return [False] * len(jobs)
+    for job in jobs:
+        site.struck.add(job, grace)
+        if (future := site.running.get(job)) is not None:
+            future.interrupt(grace=grace)
+    return [site.begun.get(job) is not None for job in jobs]
 
 
 def withdraw(jobs: list[str], attempt: int) -> list[bool]:
