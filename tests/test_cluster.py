@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.interpreters import ExecutionFailed
-from itertools import count, islice
+from itertools import count, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from cluster_tasks import (  # noqa: E402 - not without what takes them
     Point,
     TwoPartError,
     crash,
+    jobs,
     place,
     signal_and_spin,
     signal_and_wait,
@@ -61,6 +62,18 @@ def wait_for_workers(executor: ClusterExecutor, number: int) -> None:
         await link._count()
 
     asyncio.run_coroutine_threadsafe(wait(), link._loop).result(PATIENCE)
+
+
+def on_workers(executor: ClusterExecutor, ask: Callable[[], list[str]]) -> list[str]:
+    """Call something in the process of every Dask worker; return all that they say."""
+    link: Link = executor._engine.link
+
+    async def gather() -> list[str]:
+        client: Any = link._client
+        answers = await client.run(ask)
+        return [it for answer in answers.values() for it in answer]
+
+    return asyncio.run_coroutine_threadsafe(gather(), link._loop).result(PATIENCE)
 
 
 @pytest.fixture
@@ -260,6 +273,23 @@ def test_a_task_that_waits_is_cancelled(executor: ClusterExecutor, tmp_path: Pat
     assert waiting[0].cancelled()
     assert waiting[-1].cancelled()
     assert [it.result(PATIENCE) for it in running] == [None, None]
+
+
+def test_what_runs_of_a_map_that_was_left_is_the_executors_until_it_ends(
+    executor: ClusterExecutor, cluster: World, pipes: Pipes, tmp_path: Path
+) -> None:
+    first = str(tmp_path / "first")
+    items = [1, 0, *range(2, 60)]
+    results: Any = executor.map(work, items, repeat(pipes.entry), repeat(first), chunksize=1)
+    assert next(results) == 1
+    pipes.wait()  # the second runs, and never ends
+    results.close()
+    running = on_workers(executor, jobs)
+    executor.terminate_workers()
+    executor.shutdown()
+    assert running
+    with ClusterExecutor(cluster.address) as other:
+        assert on_workers(other, jobs) == []
 
 
 def test_a_task_that_takes_too_long_is_stopped(executor: ClusterExecutor) -> None:
@@ -565,17 +595,17 @@ def test_withdrawals_and_what_takes_them_back_come_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_site._Here, "site", _site.Site(1))
-    assert _site.withdraw("job", 1)
+    assert _site.withdraw(["job"], 1) == [True]
     with pytest.raises(distributed.Reschedule):
         asyncio.run(_site._site().run("job", "abs", PLAIN, (((), ()), ())))
-    _site.admit("job", 1)
+    _site.admit(["job"], 1)
     assert _site._site().withdrawn.get("job") is None
-    _site.admit("job", 3)
-    assert _site.withdraw("job", 2)  # it is late
+    _site.admit(["job"], 3)
+    assert _site.withdraw(["job"], 2) == [True]  # it is late
     assert _site._site().withdrawn.get("job") is None
-    assert _site.withdraw("job", 4)
+    assert _site.withdraw(["job"], 4) == [True]
     assert _site._site().withdrawn.get("job") == 4
-    _site.admit("job", 3)
+    _site.admit(["job"], 3)
     assert _site._site().withdrawn.get("job") == 4
 
 

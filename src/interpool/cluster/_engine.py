@@ -234,27 +234,30 @@ class ClusterEngine:
     def withdraw(self, tasks: Iterable[Task]) -> list[Task]:
         """Take back those of some tasks that no worker has begun, and return them.
 
-        Of a task that is in the cluster, every worker is asked, which takes some milliseconds;
-        pieces of a map are let go without asking: nobody waits for their outcome.
+        Of tasks that are in the cluster, every worker is asked, which takes some milliseconds; of
+        pieces of a map without waiting for that: nobody waits for their outcome.
         """
         withdrawn: list[Task] = []
         asked: list[Future[Any]] = []
+        unwanted: list[int] = []
         with self.lock:
             for task in tasks:
                 if self.tasks.take_back(task):
                     withdrawn.append(task)
                 elif isinstance(task, Piece):
-                    self.link.drop(task._task)
+                    unwanted.append(task._task)
                 elif task._stage is Stage.SENT and task._stop is None:
                     assert isinstance(task, Future)  # noqa: S101 - there is no third kind
                     asked.append(task)
-        if not self.is_locked_here:
-            for future in asked:
-                if self.link.withdraw(future._task):
-                    with self.lock:
-                        if self.tasks.take_out(future._task) is not None:
-                            self.tasks.leave(future)
-                            withdrawn.append(future)
+        if unwanted:
+            self.link.let_go(unwanted)
+        if asked and not self.is_locked_here:
+            numbers = self.link.withdraw([it._task for it in asked])
+            with self.lock:
+                for future in asked:
+                    if future._task in numbers and self.tasks.take_out(future._task) is not None:
+                        self.tasks.leave(future)
+                        withdrawn.append(future)
         self._ending.do(self._ending.look_whether_idle)
         return withdrawn
 
@@ -297,11 +300,9 @@ class ClusterEngine:
         self._ending.do(self._ending.answer_with_error, number, make)
 
     def hear_dropped(self, number: int) -> None:
-        """Forget a piece, if nobody waits for its outcome."""
+        """Forget a piece that nobody waits for, and no worker has begun."""
         with self.lock:
-            task = self.tasks.get(number)
-            if isinstance(task, Piece) and task.lot.is_cancelled:
-                self.tasks.take_out(number)
+            if self.tasks.take_out(number) is not None:
                 self.tasks.feed()
                 self.finish_if_idle()
 
@@ -321,7 +322,9 @@ class ClusterEngine:
         """
         with self.lock:
             lost = [task for it in numbers if (task := self.tasks.get(it)) is not None]
-            again = [task for task in lost if task._stop is None]
+            again = [task for task in lost if task._stop is None and task.is_wanted]
+            if unwanted := [it._task for it in lost if it._stop is None and not it.is_wanted]:
+                self.link.let_go(unwanted)
             for task in lost:
                 if task._stop is not None:  # what ran has ended, and is not to run again
                     self.link.drop(task._task)

@@ -113,25 +113,29 @@ class Link:
             self._call(self._send_all)
 
     def drop(self, number: int) -> None:
-        """Let a task go whose outcome nobody waits for."""
+        """Let a task go that has ended, and is not to run again."""
         self._call(self._drop, number)
+
+    def let_go(self, numbers: list[int]) -> None:
+        """Have pieces of a map that nobody waits for not begin; the engine hears which."""
+        self._call(self._let_go, numbers)
 
     def strike(self, number: int, grace: float) -> None:
         """Stop a task, wherever it is."""
         self._call(self._orders.strike, number, grace)
 
-    def withdraw(self, number: int) -> bool:
-        """Take a task back, if no worker has begun it; return whether that is so. Waits for it."""
+    def withdraw(self, numbers: list[int]) -> list[int]:
+        """Take back those of some tasks that no worker has begun; return which. Waits for it."""
         if threading.get_ident() == self._thread.ident:
-            return False
+            return []
         with self._lock:
             if not self._takes:
-                return False
-            asked = asyncio.run_coroutine_threadsafe(self._orders.withdraw(number), self._loop)
+                return []
+            asked = asyncio.run_coroutine_threadsafe(self._orders.withdraw(numbers), self._loop)
         try:
             return asked.result()
         except CancelledError:  # it is over
-            return False
+            return []
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> None:
         """Have something called when some time has passed."""
@@ -314,11 +318,17 @@ class Link:
     def _forget(self, number: int) -> None:
         self._futures.pop(number, None)
 
+    def _pending(self, number: int) -> distributed.Future[bytes] | None:
+        future = self._futures.get(number)
+        return None if future is None or future.status != "pending" else future
+
     def _drop(self, number: int) -> None:
         # Nor is it in the outbox: that was emptied since it came there.
         if (future := self._futures.pop(number, None)) is not None:
             self._start(self._cancel(future))
-        self._engine.hear_dropped(number)
+
+    def _let_go(self, numbers: list[int]) -> None:
+        self._start(self._orders.let_go(numbers))
 
     async def _cancel(self, future: distributed.Future[bytes]) -> None:
         with contextlib.suppress(

@@ -1,4 +1,7 @@
-"""What all workers are told of one task: to stop it, or not to begin it.
+"""What all workers are told of tasks: to stop them, or not to begin them.
+
+Of many at a time, for each order is a message to every worker, and the end of an executor one about
+all that it has in the cluster.
 
 Called in the loop's thread, like all of `_link` that is not asked by the engine.
 """
@@ -14,6 +17,8 @@ from interpool._stops import Reason, Stop
 from interpool.cluster import _site
 
 if TYPE_CHECKING:
+    import distributed
+
     from interpool.cluster._link import Link
 
 # Seconds that a cluster's workers have to say whether a task has begun, of which somebody wants to
@@ -28,46 +33,71 @@ class Orders:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._attempts = itertools.count()  # to withdraw tasks
+        self._to_stop: dict[float, list[int]] = {}  # of those that are about to be told, by grace
 
-    async def withdraw(self, number: int) -> bool:
-        """Take a task back, if no worker has begun it; return whether that is so."""
+    async def withdraw(self, numbers: list[int]) -> list[int]:
+        """Take back those of some tasks that no worker has begun; return which those are."""
         link = self._link
-        future = link._futures.get(number)
-        if future is None or future.status != "pending":
-            return False
-        asked = link._job(number), next(self._attempts)
-        answers = await self._on_workers(_site.withdraw, *asked)
-        if (
-            answers is None  # one of them may have begun it
-            or not all(it is True for it in answers.values())
-            or link._futures.get(number) is not future
-            or future.status != "pending"
-        ):
-            link._start(self._on_workers(_site.admit, *asked))
-            return False
-        # Workers that are given it nevertheless send it back until this has reached the scheduler.
-        link._forget(number)
-        link._start(link._cancel(future))
-        return True
+        asked = {it: future for it in numbers if (future := link._pending(it)) is not None}
+        if not asked:
+            return []
+        jobs, attempt = [link._job(it) for it in asked], next(self._attempts)
+        answers = await self._on_workers(_site.withdraw, jobs, attempt)
+        withdrawn, begun = [], []
+        for place, (number, future) in enumerate(asked.items()):
+            if (
+                answers is None  # one of them may have begun it
+                or not all(isinstance(it, list) and it[place] for it in answers.values())
+                or link._pending(number) is not future
+            ):
+                begun.append(jobs[place])
+                continue
+            # Workers that are given it nevertheless send it back until this has reached the
+            # scheduler.
+            link._forget(number)
+            link._start(link._cancel(future))
+            withdrawn.append(number)
+        if begun:
+            link._start(self._on_workers(_site.admit, begun, attempt))
+        return withdrawn
+
+    async def let_go(self, numbers: list[int]) -> None:
+        """Do so for pieces that nobody waits for; one that has begun ends in its time."""
+        for number in await self.withdraw(numbers):
+            self._link._engine.hear_dropped(number)
 
     def strike(self, number: int, grace: float) -> None:
         """Stop a task, wherever it is, and see to it that it ends."""
-        self._link._start(self._stop(number, grace))
+        if not self._to_stop:
+            self._link._start(self._stop_all())
+        self._to_stop.setdefault(grace, []).append(number)
         self._link._loop.call_later(grace + PATIENCE, self._abandon, number, grace)
 
-    async def _stop(self, number: int, grace: float) -> None:
-        """Stop a task where it runs; if that is nowhere, have it never run."""
+    async def _stop_all(self) -> None:
+        due, self._to_stop = self._to_stop, {}
+        for grace, numbers in due.items():
+            self._link._start(self._stop(numbers, grace))
+
+    async def _stop(self, numbers: list[int], grace: float) -> None:
+        """Stop tasks where they run; those that run nowhere never will."""
         link = self._link
-        job = link._job(number)
-        answers = await self._on_workers(_site.strike, job, grace)
-        future = link._futures.get(number)
-        if answers is None or any(it is not False for it in answers.values()) or future is None:
+        jobs = [link._job(it) for it in numbers]
+        if (answers := await self._on_workers(_site.strike, jobs, grace)) is None:
             return
-        link._forget(number)
-        await link._cancel(future)
-        # By then, a worker that has come since may have begun it; from now on none can.
-        await self._on_workers(_site.strike, job, grace)
-        link._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
+        idle: dict[int, distributed.Future[bytes]] = {}
+        for place, number in enumerate(numbers):
+            future = link._futures.get(number)
+            said = [it[place] if isinstance(it, list) else it for it in answers.values()]
+            if future is not None and all(it is False for it in said):
+                link._forget(number)
+                idle[number] = future
+        if not idle:
+            return
+        await asyncio.gather(*map(link._cancel, idle.values()))
+        # By then, a worker that has come since may have begun one; from now on none can.
+        await self._on_workers(_site.strike, [link._job(it) for it in idle], grace)
+        for number in idle:
+            link._engine.hear(number, channels.STRUCK, Stop(Reason.INTERRUPT, has_begun=False))
 
     def _abandon(self, number: int, grace: float) -> None:
         """End a task that was to stop, unless it has ended by now."""

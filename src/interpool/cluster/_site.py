@@ -190,31 +190,34 @@ async def run(tag: str, job: str, name: str, terms: tuple[Any, ...], *item: Any)
     return await _site().run(job, name, Terms.of(timeout, None, lane), request)
 
 
-def strike(job: str, grace: float) -> bool:
-    """Stop a job that runs here, or will; return whether it has begun here."""
+def strike(jobs: list[str], grace: float) -> list[bool]:
+    """Stop jobs that run here, or will; return of each whether it has begun here."""
     if (site := _Here.site) is None:
-        return False
-    site.struck.add(job, grace)
-    if (future := site.running.get(job)) is not None:
-        future.interrupt(grace=grace)
-    return site.begun.get(job) is not None
+        return [False] * len(jobs)
+    for job in jobs:
+        site.struck.add(job, grace)
+        if (future := site.running.get(job)) is not None:
+            future.interrupt(grace=grace)
+    return [site.begun.get(job) is not None for job in jobs]
 
 
-def withdraw(job: str, attempt: int) -> bool:
-    """Have a job not begin here; return whether it has not."""
+def withdraw(jobs: list[str], attempt: int) -> list[bool]:
+    """Have jobs not begin here; return of each whether it has not."""
     if (site := _Here.site) is None:
-        return True
-    if site.begun.get(job):
-        return False
-    if (admitted := site.admitted.get(job)) is None or admitted < attempt:
-        site.withdrawn.add(job, attempt)
-    return True
+        return [True] * len(jobs)
+    for job in jobs:
+        if site.begun.get(job):
+            continue
+        if (admitted := site.admitted.get(job)) is None or admitted < attempt:
+            site.withdrawn.add(job, attempt)
+    return [not site.begun.get(job) for job in jobs]
 
 
-def admit(job: str, attempt: int) -> None:
-    """Take back `withdraw`: the job has begun elsewhere, and may have to be done again here."""
+def admit(jobs: list[str], attempt: int) -> None:
+    """Take back `withdraw`: a job has begun elsewhere, and may have to be done again here."""
     if (site := _Here.site) is None:
         return
-    site.admitted.add(job, attempt)
-    if (withdrawn := site.withdrawn.get(job)) is not None and withdrawn <= attempt:
-        site.withdrawn.discard(job)
+    for job in jobs:
+        site.admitted.add(job, attempt)
+        if (withdrawn := site.withdrawn.get(job)) is not None and withdrawn <= attempt:
+            site.withdrawn.discard(job)
