@@ -152,7 +152,10 @@ class View:
         return words + "".join(f"  {name} {count}" for name, count in others.items() if count)
 
     def _queue(self, now: Statistics) -> str:
-        words = f"{now.tasks.waiting:,} batches waiting  {now.tasks.running:,} running"
+        # More than there are workers have been taken where answers have come that nobody has read.
+        it = now.workers
+        running = min(now.tasks.running, it.busy + it.idle + it.processes + it.threads)
+        words = f"{now.tasks.waiting:,} batches waiting  {running:,} running"
         if now.run_times.count:
             words += f"  {now.run_times.median * 1000:,.1f} ms each"
         if now.tasks.delayed:

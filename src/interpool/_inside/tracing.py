@@ -179,7 +179,7 @@ class Recorder:
         self._ended = now = clock()
         self._batch = told_by_batch(value)
         if self._batch is None and (is_shown or now - self._began >= LONG):
-            self._arguments = shown(args, kwargs)
+            self._arguments = shown(_records_of(function, args), kwargs)
         if self._key not in self._named:
             self._name = self._name_of(function)
 
@@ -430,6 +430,15 @@ def _told_by(kind: int, payload: Any) -> tuple[int, int, dict[str, Any]]:
     if kind == channels.FAILED:
         return 1, 0, {"error": _error_in(payload), "stage": payload[0]}
     return 1, 0 if kind == channels.STRUCK else _size_of(payload), {}
+
+
+def _records_of(function: Any, args: Sequence[Any]) -> Sequence[Any]:
+    """What a call is shown with: a batch of `interpool map`, with the first of its records."""
+    inside = sys.modules.get("interpool._mapping.inside")
+    if inside is None or type(function) is not inside.Work:
+        return args
+    records: Sequence[Any] = inside.records_of(args[0])
+    return records
 
 
 def told_by_batch(value: Any) -> tuple[int, dict[str, Any]] | None:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 _REFUSAL: Final = "does not support loading in subinterpreters"
 
@@ -102,7 +102,7 @@ class Work:
         self.reroutes = reroutes
         self.budget = budget
 
-    def __call__(self, payload: Payload) -> Outcome:
+    def __call__(self, payload: Payload) -> Outcome:  # noqa: C901 - every record goes through it
         """Deal with a batch, or with its first part if it takes too long."""
         began = now = time.perf_counter()
         records, parse = self._records(payload)
@@ -112,8 +112,9 @@ class Work:
         fn, add, limit = self.fn, results.append, began + self.budget
         done = 0
         # A worker has that module while it is traced: which record takes longest is wanted then.
-        timed = _Timed(records) if "_interpool_tracing" in sys.modules else None
-        for record in records if timed is None else timed:
+        longest = 0.0 if "_interpool_tracing" in sys.modules else float("inf")
+        slowest: tuple[float, Any] | None = None
+        for record in records:
             value: Any = record
             is_calling = False
             try:
@@ -135,13 +136,15 @@ class Work:
                 if self.stops:
                     break
             done += 1
-            now = time.perf_counter()
+            then, now = now, time.perf_counter()
+            if now - then > longest:
+                longest = now - then
+                slowest = longest, record
             if now > limit:
                 break
         is_stopped = self.stops and bool(failures)
         rest = None if is_stopped or done == len(records) else cut(payload, done, len(records))
         output = results if self.form == "csv" else b"".join(results)
-        slowest = None if timed is None else timed.slowest
         return Outcome(done, output, failures, now - began, rest, is_stopped, slowest)
 
     def _is_for_the_pool(self, error: BaseException) -> bool:
@@ -230,27 +233,6 @@ def records_of(payload: Payload) -> list[Any]:
         return payload
     separator = payload[-1:]
     return [record.decode("utf-8", "surrogateescape") for record in payload.split(separator)[:-1]]
-
-
-class _Timed:
-    """Records that are taken one by one, and which of them took longest."""
-
-    def __init__(self, records: list[Any]) -> None:
-        self._records = records
-        self.slowest: tuple[float, Any] | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        longest = -1.0
-        since = time.perf_counter()
-        for record in self._records:
-            try:
-                yield record
-            finally:  # also where it is the last, for the others are not wanted any more
-                now = time.perf_counter()
-                if now - since > longest:
-                    longest = now - since
-                    self.slowest = longest, record
-                since = now
 
 
 class _Named:

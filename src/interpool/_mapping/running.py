@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, replace
 from typing import Final
 
-from interpool import ProcessDied
+from interpool import ProcessDied, TaskTimeout
 from interpool._mapping.inside import Failure, Outcome, Row, Work, cut, records_of
 from interpool._mapping.journal import State
 from interpool._mapping.places import Place
@@ -240,6 +240,9 @@ class Run:
 
     def _failed(self, block: Block, error: Exception) -> Outcome:
         said = "".join(traceback.format_exception_only(error)).strip()
+        if isinstance(error, TaskTimeout):
+            # Where it was is for the traceback, and the class has a name that users know it by.
+            said = f"interpool.TaskTimeout: {str(error).partition('. It was here:')[0]}"
         lines = "".join(traceback.format_exception(type(error), error, None))
         records = records_of(block.payload)
         nothing: bytes | list[Row] = [] if self._work.form == "csv" else b""

@@ -236,7 +236,7 @@ def told(block: Block, failure: Failure) -> str:
     place = f"record {number}" if block.source in {"", STDIN} else f"{block.source}, {number}"
     if block.source == "":
         place = str(failure.record)
-    return f"{place}: {failure.error}"
+    return f"{place}: {failure.error.partition('\n')[0]}"
 
 
 def _line(block: Block, position: int, failure: Failure) -> bytes:
