@@ -4,6 +4,7 @@ import _frozen_importlib
 import errno
 import itertools
 import json
+import marshal
 import os
 import signal
 import threading
@@ -21,6 +22,7 @@ from interpool._inside import channels, outcomes, tracing
 from interpool._inside import gate as gates
 from interpool._trace import composing
 from interpool._trace.records import Kind
+from strikes import Caller
 from support import PATIENCE, Gate, add, arrive_and_pass, divide, identity, run_program
 from trace_tasks import Unloadable, die, fail_or_sleep, hook, prepare, wait_and_import
 
@@ -199,6 +201,50 @@ def test_starts_and_imports_and_nothing_that_stays(gate: Gate, arrivals: Gate) -
         assert pool.submit(add, 1, 1).result() == 2
     starts = [it["name"] for it in check(trace.events) if it.get("cat") == "start"]
     assert starts == ["interpreter", "preload", "initializer"]
+
+
+class Announced:
+    """A lock that says when a thread comes to it."""
+
+    def __init__(self) -> None:
+        self.arrivals = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.arrivals.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_two_threads_that_send_do_so_in_the_order_in_which_it_was_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frames: list[Any] = []
+    sending, go_on = threading.Event(), threading.Event()
+
+    def write(_fd: int, frame: bytes) -> None:
+        sending.set()
+        go_on.wait(PATIENCE)
+        frames.append(marshal.loads(frame[channels.HEADER :])[2])
+
+    monkeypatch.setattr(channels, "write", write)
+    recorder = tracing.Recorder(1, 0, -1, [0], 0)
+    lock: Any = Announced()
+    recorder._sending = lock
+    recorder.note_prepared("first")
+    ending = Caller(recorder.flush)  # as whoever ends the trace
+    assert sending.wait(PATIENCE)
+    assert lock.arrivals.acquire()
+    recorder.note_prepared("second")
+    answering = Caller(recorder.tell_closed)
+    assert lock.arrivals.acquire(timeout=PATIENCE)
+    go_on.set()
+    ending.result()
+    answering.result()
+    told = [[it[1] for it in batch] if batch else batch for _, _, batch in frames]
+    assert told == [["first"], ["second"], None]
 
 
 def test_what_is_not_a_task_is_idle() -> None:

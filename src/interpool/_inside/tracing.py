@@ -9,7 +9,8 @@ of it. It guarantees:
 * No code of a user's is run for it: arguments are shown if they are of types that are Python's own.
 * What was taken down is sent in frames that the pipe takes in one piece: some tasks together, or
   when the worker sleeps and has sent nothing for some time; the rest when it leaves, or the trace
-  ends. Two threads may send: the loop's, and that which ends it.
+  ends. Two threads may send, the loop's and that which ends it: one at a time, and in the order in
+  which it was done.
 * When it ends, imports are what they were.
 """
 
@@ -82,6 +83,7 @@ class Recorder:
         self._began_at = began
         self._thread = _thread.get_ident()
         self._records: Any = _collections.deque()
+        self._sending = _thread.allocate_lock()
         self._named: set[int] = set()  # keys of functions whose names have been told
         self._sent_at = self._last = clock()
         self._task = self._key = self._submitted = self._taken = self._nbytes = 0
@@ -236,15 +238,11 @@ class Recorder:
         """Send what has been taken down."""
         records = self._records
         self._sent_at = clock()
-        while records:
-            batch: list[Record] = []
-            try:
-                while len(batch) < TOGETHER:
-                    batch.append(records.popleft())
-            except IndexError:  # those were all, or another thread has sent the rest
-                pass
-            if batch:
-                self._send(batch)
+        # What one thread has taken out must be sent before what comes behind it, and before the
+        # word that there is nothing more.
+        with self._sending:
+            while records:
+                self._send([records.popleft() for _ in range(min(len(records), TOGETHER))])
 
     def _send(self, batch: list[Record]) -> None:
         frame = marshal.dumps((self._worker, channels.TRACED, (self.number, self.process, batch)))
