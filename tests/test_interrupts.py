@@ -6,6 +6,7 @@ What Ctrl-C meets is the same code.
 
 import contextlib
 import ctypes  # noqa: F401 - here, for the first import leaves a descriptor of libffi's open
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 import interpool
-from interpool import InterpreterPoolExecutor
+from interpool import InterpreterPoolExecutor, _guarded
 from interpool._inside import gate as gates
 from interpool._spares import SPARES
 from strikes import Caller, StrikeAt, run_with_strikes
@@ -139,3 +140,21 @@ def test_a_result_that_another_thread_reads(
         return has_come
 
     assert run_with_strikes(OURS, attempt) > 5
+
+
+def test_a_signal_that_ends_the_wait_for_a_futures_lock_leaves_interrupts_on() -> None:
+    class Struck:
+        def acquire(self, *_: object) -> bool:
+            raise TimeoutError
+
+        def _acquire_restore(self, _: object) -> None:
+            raise TimeoutError
+
+    lock = _guarded.GuardedLock()
+    lock._lock = Struck()
+    handler = signal.getsignal(signal.SIGINT)
+    for take in (lock.acquire, lambda: lock._acquire_restore(None)):
+        with pytest.raises(TimeoutError):
+            take()
+        assert not _guarded._holds
+        assert signal.getsignal(signal.SIGINT) is handler

@@ -66,10 +66,13 @@ class GuardedLock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it; as in `threading`."""
         _put_off()
-        if self._lock.acquire(blocking, timeout):
-            return True
-        _let_through()
-        return False
+        is_taken: bool = False
+        try:
+            is_taken = self._lock.acquire(blocking, timeout)
+        finally:  # a handler of another signal may raise
+            if not is_taken:
+                _let_through()
+        return is_taken
 
     def release(self) -> None:
         """Give it back; what was put off is raised in here."""
@@ -101,7 +104,11 @@ class GuardedLock:
 
     def _acquire_restore(self, state: Any) -> None:
         _put_off()
-        self._lock._acquire_restore(state)
+        try:
+            self._lock._acquire_restore(state)
+        except BaseException:  # as in `acquire`
+            _let_through()
+            raise
 
 
 def guarded_condition() -> threading.Condition:
