@@ -151,7 +151,7 @@ class ThreadHost(Host):
             self._engine.report(task._task, kind, payload)
             if work is not None:
                 self._engine.report(self._number, channels.TRACED, work)
-            del task, payload
+            del task, payload, trace, work
         with self._engine.lock:
             self._lane.note_gone(self)
         self._engine.report(self._number, channels.WAKE)
