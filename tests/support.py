@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +36,19 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         os.close(self.exit)
         os.close(self.entry)
+
+
+def have_all_work(pool: Executor, workers: int) -> None:
+    """Return when so many workers have each done something: none is on its way any more.
+
+    What tests find open is to be what they have left, and not what a worker opens as it starts.
+    """
+    with Gate() as arrivals, Gate() as gate:
+        tasks = [pool.submit(arrive_and_pass, arrivals.entry, gate.exit, n) for n in range(workers)]
+        arrivals.wait(workers)
+        gate.open(workers)
+        for task in tasks:
+            task.result(PATIENCE)
 
 
 class Fifo:

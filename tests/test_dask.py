@@ -10,7 +10,7 @@ import pytest
 
 from interpool import InterpreterPoolExecutor, TransferError
 from shapes import Holder, fail_at_seven
-from support import PATIENCE, add, divide, identity, interpreter
+from support import PATIENCE, add, divide, have_all_work, identity, interpreter
 
 dask = pytest.importorskip("dask")
 bags = pytest.importorskip("dask.bag")
@@ -21,7 +21,7 @@ delayed = dask.delayed
 def pool() -> Iterator[InterpreterPoolExecutor]:
     with InterpreterPoolExecutor(2) as made:
         # All threads that there may be, for each test looks for those that it has left.
-        made.prewarm()
+        have_all_work(made, 2)
         both = threading.Barrier(3)
         for _ in range(2):
             made.submit(identity, 1).add_done_callback(lambda _: both.wait(PATIENCE))

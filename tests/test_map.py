@@ -18,13 +18,13 @@ from interpool import InterpreterPoolExecutor, TransferError
 from interpool._batching import BUDGET
 from interpool._inside import channels, outcomes
 from shapes import Holder, fail_at_seven
-from support import PATIENCE, Gate, add, identity, pass_through
+from support import PATIENCE, Gate, add, have_all_work, identity, pass_through
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[InterpreterPoolExecutor]:
     with InterpreterPoolExecutor(2) as made:
-        list(made.map(identity, range(10)))
+        have_all_work(made, 2)
         yield made
 
 

@@ -17,7 +17,7 @@ import pytest
 import interpool
 from interpool import InterpreterPoolExecutor, _progress
 from shapes import Holder, fail_at_seven
-from support import Gate, add, identity, pass_through, run_program
+from support import Gate, add, have_all_work, identity, pass_through, run_program
 
 both = pytest.mark.parametrize("name", ["map", "map_unordered"])
 
@@ -66,7 +66,7 @@ def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
 @pytest.fixture(scope="module")
 def pool() -> Iterator[InterpreterPoolExecutor]:
     with InterpreterPoolExecutor(2) as made:
-        list(made.map(identity, range(10)))
+        have_all_work(made, 2)
         yield made
 
 
